@@ -1,0 +1,1 @@
+"""Doors to the world: files, fetching, the TUF client, clock, processes, sockets. No decisions are taken here."""

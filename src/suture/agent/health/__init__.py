@@ -1,0 +1,1 @@
+"""Health: what the manifest declares, run as the product file allows."""

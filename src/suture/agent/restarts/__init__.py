@@ -1,0 +1,1 @@
+"""Restarts: who still uses replaced files, and the real ends that restart them."""

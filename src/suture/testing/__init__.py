@@ -1,0 +1,1 @@
+"""The shipped kit for tests: simulated repository, clock, faulty files, simulated devices, Hypothesis strategies."""
