@@ -28,3 +28,7 @@ METADATA_DEADLINE_SECONDS: Final = 60
 DOWNLOAD_DEADLINE_SECONDS: Final = 3600
 SLOWEST_BYTES_PER_SECOND: Final = 512
 """Below this over 30 s a transfer is given up: slow retrieval attack (TUF specification §1.5.2)."""
+
+DEFAULT_POLL_INTERVAL_SECONDS: Final = 3600
+MAXIMUM_SETTINGS_BYTES: Final = 64 * KIB
+MAXIMUM_STATUS_BYTES: Final = 8 * MIB
