@@ -1,0 +1,3 @@
+kernel_version: int
+
+def self_test(data: bytes) -> int: ...
