@@ -23,32 +23,32 @@ _Loopback = Annotated[str, msgspec.Meta(pattern=r"^http://(?:127\.0\.0\.1|localh
 _Unit = Annotated[str, msgspec.Meta(pattern=UNIT_PATTERN)]
 
 
-class FileRelease(msgspec.Struct, frozen=True, tag_field="kind", tag="file"):
+class FileRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="file"):
     """The release is the first group of `pattern` in the file's first 64 KiB (default: its first line)."""
 
     path: _AbsolutePath
     pattern: Annotated[str, msgspec.Meta(max_length=200)] = r"\A\s*(\S+)"
 
 
-class OsRelease(msgspec.Struct, frozen=True, tag_field="kind", tag="os-release"):
+class OsRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="os-release"):
     """The release is a field of os-release(5)."""
 
     field: Annotated[str, msgspec.Meta(pattern=r"^[A-Z_]{1,40}$")] = "VERSION_ID"
 
 
-class DpkgRelease(msgspec.Struct, frozen=True, tag_field="kind", tag="dpkg"):
+class DpkgRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="dpkg"):
     """The release is the installed version of a Debian package (an epoch's colon becomes ``~``)."""
 
     package: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{1,100}$")]
 
 
-class CommandRelease(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
+class CommandRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="command"):
     """The release is the first line that the command prints within 10 s, run as the product's `run_as` user."""
 
     argv: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1, max_length=20)]
 
 
-class FixedRelease(msgspec.Struct, frozen=True, tag_field="kind", tag="fixed"):
+class FixedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="fixed"):
     """The release never changes: the file is handed out with the release itself."""
 
     version: Annotated[str, msgspec.Meta(pattern=VERSION_PATTERN)]
@@ -57,28 +57,28 @@ class FixedRelease(msgspec.Struct, frozen=True, tag_field="kind", tag="fixed"):
 ReleaseDetection = FileRelease | OsRelease | DpkgRelease | CommandRelease | FixedRelease
 
 
-class ProductComponent(msgspec.Struct, frozen=True):
+class ProductComponent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A component and where it lies under the baseline's root."""
 
     name: _Name
     path: _RelativePath
 
 
-class AllowedCommand(msgspec.Struct, frozen=True):
+class AllowedCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A command that health checks may name."""
 
     name: _Name
     argv: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1, max_length=40)]
 
 
-class AllowedUrl(msgspec.Struct, frozen=True):
+class AllowedUrl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A loopback address that health checks may name."""
 
     name: _Name
     url: _Loopback
 
 
-class ProductDefaults(msgspec.Struct, frozen=True):
+class ProductDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vendor's defaults for settings; a person, an administrator and a managed policy all override them."""
 
     automatic_install: bool = True

@@ -6,12 +6,21 @@ Strongest first: managed policy, administrator, user, the product's default, Sut
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from suture.core.identifiers import NAME_PATTERN
+
+SETTINGS_FORMAT = "suture-settings/1"
+POLICY_FORMAT = "suture-policy/1"
+
+MAXIMUM_POSTPONE_SECONDS = 30 * 86400
+"""No source can put an improvement off for longer: what postpones for ever is the off switch, which says so."""
+
 _Seconds = Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)]
 _Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
+_Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 
 
 class Source(StrEnum):
@@ -44,8 +53,36 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
     removal_allowed: bool | None = None
 
 
+class SettingsFile(Settings, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True, omit_defaults=True):
+    """A person's or an administrator's ``settings.json``: words for all products, then for single ones."""
+
+    format: Literal["suture-settings/1"]
+    products: dict[_Name, Settings] = {}
+
+
+class PolicyFile(Settings, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True, omit_defaults=True):
+    """A company's ``policy.json``.
+
+    Attributes:
+        organisation: who manages the device; shown to people.
+        products: words for single products, over the general ones.
+        minimum_poll_interval_seconds: weaker sources cannot make the device poll more often.
+        postpone_allowed: false: what weaker sources postpone has no effect.
+    """
+
+    format: Literal["suture-policy/1"]
+    organisation: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    products: dict[_Name, Settings] = {}
+    minimum_poll_interval_seconds: _Seconds | None = None
+    postpone_allowed: bool = True
+
+
 class EffectiveSettings(msgspec.Struct, frozen=True):
-    """Every value in force, after all sources; `sources` names each field's source."""
+    """Every value in force, after all sources; `sources` names each field's source.
+
+    `organisation` manages the device, empty where nobody does; `notes` are sentences about sources that could not be
+    read and what that means.
+    """
 
     automatic_install: bool
     ask_first: bool
@@ -54,3 +91,5 @@ class EffectiveSettings(msgspec.Struct, frozen=True):
     poll_interval_seconds: int
     removal_allowed: bool
     sources: dict[str, Source]
+    organisation: str = ""
+    notes: tuple[str, ...] = ()
