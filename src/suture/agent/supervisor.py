@@ -18,9 +18,10 @@ from typing import Literal
 
 import msgspec
 
-from suture.adapters.files import exclusive_lock, make_directory
+from suture.adapters.files import PUBLIC_DIRECTORY, exclusive_lock, make_directory
 from suture.adapters.process import boot_seconds, own_identity
 from suture.adapters.sockets import NotifySocket, address_of, close_listener, listen, tell_service_manager
+from suture.agent.places import check_own_directory
 from suture.agent.supervisor_ready import CommandAgrees, Said, UrlAnswers
 from suture.agent.supervisor_service import Service, adopt_orphans, product_root
 from suture.agent.supervisor_state import Phase, SupervisedState, reason_text, state_path, write_state
@@ -65,7 +66,8 @@ class Supervisor:
             HostError: the socket cannot be bound; StorageError: the state cannot be written; InputError: bad words.
         """
         path = state_path(self._service.state_directory, self._service.name)
-        make_directory(path.parent, mode=0o755)
+        make_directory(path.parent, mode=PUBLIC_DIRECTORY)
+        check_own_directory(path.parent)
         name = self._service.name
         with contextlib.ExitStack() as stack:
             try:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
 
 from suture.agent.supervisor import Supervisor
 from suture.agent.supervisor_service import Service
-from suture.core.errors import SutureError, UsageError
+from suture.cli.places import places_from
+from suture.core.errors import UsageError
 
+NAME = "supervise"
 SUMMARY = "keep a service's listening socket and replace its worker without losing a request"
 
 _EPILOG = """\
@@ -25,7 +26,8 @@ drains. {root} in COMMAND becomes the real path of the product's pointer, resolv
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's words."""
-    parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"{_EPILOG}\n{parser.epilog or ''}"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--name", required=True, help="the service's name, as product files and manifests call it")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--product", help="the product whose files the service runs")
@@ -35,19 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ready-command", metavar="COMMAND", default="", help="ready when this command ends with 0")
     parser.add_argument("--start-timeout", metavar="SECONDS", type=float, default=30.0)
     parser.add_argument("--drain-timeout", metavar="SECONDS", type=float, default=30.0)
-    if not any("--state-directory" in action.option_strings for action in parser._actions):
-        parser.add_argument("--state-directory", type=Path, default=None)
-    if not any("--json" in action.option_strings for action in parser._actions):
-        parser.add_argument("--json", action="store_true", help="print log lines as JSON")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the worker and its words")
-
-
-def default_state_directory() -> Path:
-    """SUTURE_STATE_DIRECTORY, else the host's for root, else the user's own."""
-    named = os.environ.get("SUTURE_STATE_DIRECTORY")
-    if named:
-        return Path(named)
-    return Path("/var/lib/suture") if os.geteuid() == 0 else Path.home() / ".local/state/suture"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     service = Service(
         name=arguments.name,
         argv=tuple(words[1:] if words[:1] == ["--"] else words),
-        state_directory=Path(arguments.state_directory or default_state_directory()).absolute(),
+        state_directory=places_from(arguments).state,
         product=arguments.product,
         pointer=arguments.pointer.absolute() if arguments.pointer else None,
         listen=arguments.listen,
@@ -85,18 +75,3 @@ def _say(line: str) -> None:
 def _say_json(line: str) -> None:
     with contextlib.suppress(OSError):
         print(json.dumps({"message": line}), flush=True)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command alone, as ``python -m suture.cli.supervise``."""
-    parser = argparse.ArgumentParser(prog="suture supervise", description=SUMMARY)
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except SutureError as error:
-        print(f"suture: {error.message}\n{error.advice}", file=sys.stderr)
-        return error.exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
