@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from suture.core.errors import InputError
 from suture.core.identifiers import check_name
 from suture.core.level import check_level
 
@@ -45,3 +48,19 @@ def advisory_path(product: str, baseline_identity: str, level: int) -> str:
 def rollout_path(product: str, baseline_identity: str) -> str:
     """The online role's rollout document."""
     return f"rollouts/{check_name(product, 'a product')}/{baseline_identity}.json"
+
+
+_TARGET = re.compile(r"(?:improvements|rollouts)(?:/[0-9A-Za-z](?:[0-9A-Za-z.+_~-]{0,198}[0-9A-Za-z])?){1,3}")
+
+
+def check_target_path(path: str) -> str:
+    """Return `path` if it can be one that this module makes; manifests name patches and advisories by such paths.
+
+    Raises:
+        InputError: another place, another character, or ``..`` (go-tuf CVE-2026-24686).
+    """
+    if not _TARGET.fullmatch(path) or ".." in path:
+        raise InputError(
+            f"cannot use {path[:80]!r} as a target's path: it must be one under improvements/ or rollouts/"
+        )
+    return path

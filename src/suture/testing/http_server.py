@@ -1,0 +1,292 @@
+"""A real web server on loopback for tests and demos: static files, validators, ranges, and faults by path.
+
+It speaks HTTP/1.1 over real sockets and counts what it is asked. Never for the outside: it listens on loopback only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+class Fault(StrEnum):
+    """What goes wrong with a path."""
+
+    TRICKLE = "trickle"
+    """One byte every `step_seconds`."""
+    TRICKLE_HEADERS = "trickle-headers"
+    ENDLESS = "endless"
+    ENDLESS_HEADERS = "endless-headers"
+    REDIRECT = "redirect"
+    SERVER_ERROR = "server-error"
+    NOT_FOUND = "not-found"
+    TRUNCATED = "truncated"
+    """The right Content-Length, half of the body, then the connection is closed."""
+    FLIPPED = "flipped"
+    """One bit of the body differs."""
+    WRONG_ETAG = "wrong-etag"
+    """Each answer carries another ETag."""
+    ALWAYS_304 = "always-304"
+    HANG = "hang"
+    """The request is read and never answered."""
+    GZIP = "gzip"
+    NO_RANGES = "no-ranges"
+    WRONG_RANGE = "wrong-range"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request: its path, the status of the answer (0 for none), the body bytes sent, and its headers."""
+
+    path: str
+    status: int
+    body_bytes: int
+    headers: tuple[tuple[str, str], ...]
+
+    def header(self, name: str) -> str:
+        """A request header's value, or the empty string."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+
+
+@dataclass
+class _State:
+    directory: Path
+    redirect_to: str = "http://127.0.0.1:9/"
+    step_seconds: float = 0.05
+    faults: dict[str, Fault] = field(default_factory=dict)
+    breaks_after: dict[str, int] = field(default_factory=dict)
+    log: list[LoggedRequest] = field(default_factory=list)
+    connections: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class RepositoryServer:
+    """Serves a directory on a free port of 127.0.0.1 until closed. Use as a context manager.
+
+    Args:
+        directory: what to serve.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._state = _State(directory)
+        state = self._state
+
+        class Handler(_Handler):
+            server_state = state
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            block_on_close = False
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Clients that hang up are what these tests are about."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> RepositoryServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The base address, without a final slash."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def directory(self) -> Path:
+        """What is served; may be set to another one at any time."""
+        return self._state.directory
+
+    @directory.setter
+    def directory(self, directory: Path) -> None:
+        self._state.directory = directory
+
+    @property
+    def log(self) -> tuple[LoggedRequest, ...]:
+        """The requests since the last `clear_log`."""
+        return tuple(self._state.log)
+
+    @property
+    def connections(self) -> int:
+        """Connections accepted since the last `clear_log`."""
+        return self._state.connections
+
+    def clear_log(self) -> None:
+        """Forget what was asked so far."""
+        self._state.log.clear()
+        self._state.connections = 0
+
+    def set_fault(self, pattern: str, fault: Fault, *, step_seconds: float = 0.05, redirect_to: str = "") -> None:
+        """Break the paths that match a shell pattern, such as ``/metadata/timestamp.json`` or ``*``."""
+        self._state.faults[pattern] = fault
+        self._state.step_seconds = step_seconds
+        self._state.redirect_to = redirect_to or self._state.redirect_to
+
+    def break_once(self, pattern: str, *, after_bytes: int) -> None:
+        """Close the connection after so many body bytes, at the next request of a matching path only."""
+        self._state.breaks_after[pattern] = after_bytes
+
+    def clear_faults(self) -> None:
+        """Serve honestly again."""
+        self._state.faults.clear()
+        self._state.breaks_after.clear()
+
+    def close(self) -> None:
+        """Stop, and let hanging handlers go."""
+        self._state.stop.set()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_state: _State
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.server_state.connections += 1
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        """Nothing on standard error: `RepositoryServer.log` has it."""
+
+    def do_GET(self) -> None:  # http.server calls it by this name
+        state = self.server_state
+        fault = next((value for key, value in state.faults.items() if fnmatchcase(self.path, key)), None)
+        self.status, self.sent = 0, 0
+        try:
+            if fault is None or not self._spoil(fault):
+                self._serve(fault)
+        except OSError:
+            self.close_connection = True
+        finally:
+            state.log.append(LoggedRequest(self.path, self.status, self.sent, tuple(self.headers.items())))
+
+    def _spoil(self, fault: Fault) -> bool:
+        state = self.server_state
+        if fault is Fault.HANG:
+            state.stop.wait()
+            self.close_connection = True
+        elif fault is Fault.REDIRECT:
+            self._head(302, 0, Location=state.redirect_to)
+        elif fault is Fault.SERVER_ERROR:
+            self._whole(500, b"broken")
+        elif fault is Fault.NOT_FOUND:
+            self._whole(404, b"not found")
+        elif fault is Fault.ALWAYS_304:
+            self._head(304, None)
+        elif fault is Fault.ENDLESS:
+            self._head(200, None, Connection="close")
+            self.close_connection = True
+            self._pour(b"x" * 65536)
+        elif fault is Fault.ENDLESS_HEADERS:
+            self.close_connection = True
+            self._pour(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+        elif fault is Fault.TRICKLE_HEADERS:
+            self.close_connection = True
+            self._drip(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60000)
+        else:
+            return False
+        return True
+
+    def _serve(self, fault: Fault | None) -> None:
+        path = self._file()
+        if path is None:
+            self._whole(404, b"not found")
+            return
+        body = path.read_bytes()
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        if fault is Fault.WRONG_ETAG:
+            etag = f'"{len(self.server_state.log)}"'
+        if fault is Fault.FLIPPED:
+            body = bytes([*body[: len(body) // 2], body[len(body) // 2] ^ 1, *body[len(body) // 2 + 1 :]])
+        if self.headers.get("If-None-Match") == etag:
+            self._head(304, None, ETag=etag)
+            return
+        if fault is Fault.GZIP:
+            self._head(200, len(body), ETag=etag, **{"Content-Encoding": "gzip"})
+            self._send(body)
+            return
+        start = self._range_start(fault, etag, len(body))
+        if start:
+            shown = start + 1 if fault is Fault.WRONG_RANGE else start
+            span = f"bytes {shown}-{len(body) - 1}/{len(body)}"
+            self._head(206, len(body) - start, ETag=etag, **{"Content-Range": span})
+        else:
+            self._head(200, len(body), ETag=etag)
+        self._body(body[start:], fault)
+
+    def _body(self, body: bytes, fault: Fault | None) -> None:
+        breaks = self.server_state.breaks_after
+        pattern = next((key for key in breaks if fnmatchcase(self.path, key)), None)
+        if fault is Fault.TRICKLE:
+            self._drip(body)
+        elif fault is Fault.TRUNCATED or pattern is not None:
+            cut = len(body) // 2 if pattern is None else breaks.pop(pattern)
+            self._send(body[:cut])
+            self.close_connection = True
+        else:
+            self._send(body)
+
+    def _range_start(self, fault: Fault | None, etag: str, size: int) -> int:
+        asked = self.headers.get("Range", "")
+        if fault is Fault.NO_RANGES or not asked.startswith("bytes="):
+            return 0
+        if self.headers.get("If-Range", etag) != etag:
+            return 0
+        start = asked.removeprefix("bytes=").partition("-")[0]
+        return int(start) if start.isdigit() and int(start) < size else 0
+
+    def _file(self) -> Path | None:
+        name = unquote(urlsplit(self.path).path).lstrip("/")
+        root = self.server_state.directory.resolve()
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+
+    def _whole(self, status: int, body: bytes) -> None:
+        self._head(status, len(body))
+        self._send(body)
+
+    def _head(self, status: int, length: int | None, **fields: str) -> None:
+        self.status = status
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send(self, data: bytes) -> None:
+        self.wfile.write(data)
+        self.sent += len(data)
+
+    def _pour(self, data: bytes) -> None:
+        while not self.server_state.stop.is_set():
+            self._send(data)
+
+    def _drip(self, data: bytes) -> None:
+        for position in range(len(data)):
+            if self.server_state.stop.wait(self.server_state.step_seconds):
+                return
+            self._send(data[position : position + 1])
+
+
+@contextlib.contextmanager
+def serve(directory: Path) -> Iterator[RepositoryServer]:
+    """A running `RepositoryServer`, closed at the end."""
+    with RepositoryServer(directory) as server:
+        yield server
