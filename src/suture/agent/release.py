@@ -102,7 +102,7 @@ def run_bounded(argv: Sequence[str], user: str | None) -> bytes:
     except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
         raise HostError(f"cannot run {words}: {error}") from error
     try:
-        output = _read_bounded(process, words)
+        output = _read_bounded(process.stdout.fileno(), words) if process.stdout is not None else b""
         code = process.wait(timeout=COMMAND_DEADLINE_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise HostError(f"cannot run {words}: it did not end within {COMMAND_DEADLINE_SECONDS:.0f} s") from error
@@ -113,17 +113,16 @@ def run_bounded(argv: Sequence[str], user: str | None) -> bytes:
     return output
 
 
-def _read_bounded(process: subprocess.Popen[bytes], words: str) -> bytes:
-    assert process.stdout is not None  # noqa: S101 -- opened with a pipe above; for the type checker
+def _read_bounded(descriptor: int, words: str) -> bytes:
     deadline = time.monotonic() + COMMAND_DEADLINE_SECONDS
     output = b""
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(descriptor, selectors.EVENT_READ)
         while True:
             left = deadline - time.monotonic()
             if left <= 0 or not selector.select(left):
                 raise HostError(f"cannot run {words}: it did not end within {COMMAND_DEADLINE_SECONDS:.0f} s")
-            chunk = os.read(process.stdout.fileno(), MAXIMUM_OUTPUT_BYTES)
+            chunk = os.read(descriptor, MAXIMUM_OUTPUT_BYTES)
             if not chunk:
                 return output
             output += chunk
@@ -132,8 +131,8 @@ def _read_bounded(process: subprocess.Popen[bytes], words: str) -> bytes:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # The whole session: a command that ends but leaves children behind must leave nothing running. The leader is
-    # reaped only after the signal, so its number cannot belong to somebody else yet, unless it ended by itself.
+    # The whole session of a command that overran. The leader is reaped only after the signal, so its number cannot
+    # belong to somebody else yet; one that ended by itself is not signalled, for then its number might.
     if process.returncode is None:
         try:
             os.killpg(process.pid, signal.SIGKILL)

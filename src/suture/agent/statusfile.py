@@ -56,7 +56,10 @@ def is_agent_running(status: Status) -> bool:
     import psutil  # here, not above: `suture --version` and products need none of it
 
     try:
-        started: float = psutil.Process(status.agent_pid).create_time()
+        process = psutil.Process(status.agent_pid)
+        started: float = process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
     except (psutil.Error, ValueError, OverflowError):
         return False
     return abs(started - status.agent_started) <= _START_TOLERANCE_SECONDS

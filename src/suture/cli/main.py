@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
-from suture.core.errors import HostError, SutureError, UsageError
+from suture.core.errors import DiskFullError, HostError, SutureError, UsageError
 from suture.core.version import VERSION
 
 INTERNAL_ERROR = 70
@@ -86,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         json="--json" in words, verbose=False, state_directory=None, configuration_directory=None
     )
     try:
+        _write_any_text()
         common, rest = split_common(words)
         code = _dispatch(common, rest)
         sys.stdout.flush()
@@ -94,13 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader has had enough (`suture history | head`). Standard output must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()  # the reader has had enough: `suture history | head`
         code = 0
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 0
     except Exception as error:  # noqa: BLE001 -- the last door: nobody sees a traceback unasked
-        code = _say_internal(error, common)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            code = _say(DiskFullError(f"cannot finish: {error.strerror}"), common)
+        else:
+            code = _say_internal(error, common)
     return code
 
 
@@ -179,19 +184,36 @@ def _print_help() -> None:
 def _say(error: SutureError, common: argparse.Namespace) -> int:
     from suture.cli.printing import print_error
 
-    with contextlib.suppress(BrokenPipeError):
+    try:
         print_error(error, as_json=common.json)
         sys.stdout.flush()
+    except OSError:  # a closed pipe or a full disk: the exit code still says what happened
+        _silence()
     return error.exit_code
 
 
 def _say_internal(error: Exception, common: argparse.Namespace) -> int:
     from suture.cli.crash import record_crash
 
-    with contextlib.suppress(BrokenPipeError):
+    try:
         record_crash(error, common)
         sys.stdout.flush()
+    except OSError:
+        _silence()
     return INTERNAL_ERROR
+
+
+def _write_any_text() -> None:
+    # A terminal that cannot show a character gets its code, not our traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _silence() -> None:
+    # What is left in the buffer must not fail once more at exit.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
