@@ -1,0 +1,71 @@
+"""The picture of the time line: it is drawn whole, and its texts keep out of each other's way."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suture.demo.load import Request, in_flight_at
+from suture.demo.story import _device_bars, _service_bars
+from suture.demo.timeline import Answer, Bar, Mark, TimeLine, draw, rows_for
+from suture.demo.watcher import Sight
+
+LINE = TimeLine(
+    title="darkroom 1.0",
+    subtitle="a test",
+    seconds=60,
+    publisher=[Mark(5, "releases (a)"), Mark(58, "a mark at the very end")],
+    device=[Bar(0, 10, "1.0 · baseline", "old"), Bar(10, 60, "1.0 (a) · effective", "new")],
+    device_marks=[Mark(10, "(a) effective")],
+    service=[Bar(0, 10, "libwebp 1.3.1", "old"), Bar(10, 60, "libwebp 1.3.2", "new")],
+    answers=[Answer(at / 20, "old" if at < 200 else "new", at != 700) for at in range(1200)],
+    swaps=[10],
+    labels={"old": "libwebp 1.3.1", "new": "libwebp 1.3.2"},
+)
+
+
+@pytest.mark.slow
+def test_both_pictures_are_drawn_and_say_how_many_requests_failed(tmp_path: Path) -> None:
+    svg, png = draw(LINE, tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert png.stat().st_size > 10_000
+    text = "".join(ElementTree.parse(svg).getroot().itertext())  # noqa: S314  our own file
+    for words in ("darkroom 1.0", "failed: 1 of 1,200", "10.0 s  (a) effective", "Publisher", "Service"):
+        assert words in text
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=4).map(sorted))
+def test_marks_that_are_close_get_rows_of_their_own(moments: list[float]) -> None:
+    marks = [Mark(at, "x" * 10) for at in moments]
+    rows = rows_for(marks, 100, rows=4)
+    width = 13 * 0.0068 * 100
+    for place, (mark, row) in enumerate(zip(marks, rows, strict=True)):
+        for earlier, taken in zip(marks[:place], rows[:place], strict=True):
+            if taken == row:
+                assert min(mark.at, 100 - width) >= min(earlier.at, 100 - width) + width
+
+
+def test_neighbours_that_say_the_same_become_one_bar() -> None:
+    sights = [
+        Sight(9.0, "state", "0 baseline"),
+        Sight(12.0, "state", "0 baseline", "written again"),
+        Sight(14.0, "state", "1 activating"),
+        Sight(15.0, "state", "1 effective (own processes)"),
+    ]
+    bars = _device_bars(sights, 10.0, 20.0)
+    assert [(bar.start, bar.end, bar.kind) for bar in bars] == [(0, 4, "old"), (4, 5, "wait"), (5, 20, "new")]
+    assert bars[2].text == "1.0 (a) · effective (own processes)"
+
+
+def test_a_service_without_a_worker_leaves_a_hole() -> None:
+    sights = [Sight(1.0, "service", "None", "None"), Sight(2.0, "service", "77", "/x/baseline")]
+    assert [bar.start for bar in _service_bars(sights, 0.0, 9.0, {"old": "old", "new": "new"})] == [2.0]
+
+
+def test_a_request_is_in_flight_between_its_start_and_its_end() -> None:
+    request = Request(1.0, 2.0, True, "a", 64, 0.0, "", "")
+    assert [in_flight_at([request], at) for at in (0.5, 1.0, 1.5, 2.0)] == [0, 0, 1, 0]
