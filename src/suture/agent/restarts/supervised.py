@@ -1,0 +1,73 @@
+"""Restart a service under `suture supervise`: ask its supervisor to hand over, and wait for what came of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from suture.adapters.process import boot_seconds, is_running
+from suture.agent.doors import RestartOutcome
+from suture.agent.supervisor_state import SupervisedState, read_live_state
+from suture.core.errors import RestartError, RightsError
+
+_LOOK_SECONDS = 0.02
+
+
+class SupervisedRestarter:
+    """Behind `suture.agent.doors.Restarter`.
+
+    Args:
+        state_directory: where the supervisors say what they do.
+    """
+
+    def __init__(self, state_directory: Path) -> None:
+        self._state_directory = state_directory
+
+    def restart(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
+        """Hand over to a worker that runs what is grafted now.
+
+        Returns:
+            Not ok, with `health`, where the new worker did not become ready: the old one then still serves.
+
+        Raises:
+            NotKnownError: no such service. RestartError: its supervisor is gone. RightsError: it is another user's.
+        """
+        began = time.perf_counter()
+        before = read_live_state(self._state_directory, name)
+        asked = boot_seconds()
+        _signal(before)
+        end = time.monotonic() + deadline_seconds
+        while time.monotonic() < end:
+            now = read_live_state(self._state_directory, name)
+            if now.supervisor_pid != before.supervisor_pid or now.supervisor_started != before.supervisor_started:
+                raise RestartError(f"cannot restart {name!r}: its supervisor was replaced meanwhile")
+            # A hand-over that began before we asked may have started what was grafted before.
+            if now.generation > before.generation and now.began >= asked:
+                ok = now.outcome == "ok"
+                return RestartOutcome(name, ok, now.reason, _since(began), health=not ok)
+            time.sleep(_LOOK_SECONDS)  # the supervisor replaces its file; there is nothing to wait on but that
+        return RestartOutcome(name, False, f"no hand-over ended within {deadline_seconds:g} s", _since(began))
+
+
+def _since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000
+
+
+def _signal(state: SupervisedState) -> None:
+    """SIGHUP to exactly that process: the descriptor pins it, then its start time is compared once more."""
+    try:
+        descriptor = os.pidfd_open(state.supervisor_pid)
+    except OSError as error:
+        raise RestartError(f"cannot reach the supervisor of {state.name!r}: {error.strerror}") from error
+    try:
+        if not is_running(state.supervisor_pid, state.supervisor_started):
+            raise RestartError(f"cannot reach the supervisor of {state.name!r}: it ended")
+        signal.pidfd_send_signal(descriptor, signal.SIGHUP)
+    except PermissionError as error:
+        raise RightsError(f"cannot restart {state.name!r}: its supervisor is another user's") from error
+    except ProcessLookupError as error:
+        raise RestartError(f"cannot reach the supervisor of {state.name!r}: it ended") from error
+    finally:
+        os.close(descriptor)
