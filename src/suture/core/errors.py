@@ -123,6 +123,15 @@ class RightsError(RefusedError):
     default_advice = "run it as the administrator of this device"
 
 
+class SigningDueError(RefusedError):
+    """An offline role must be signed again soon, and only a person can: `publisher refresh` says so by its exit code."""
+
+    code = "signing-due"
+    exit_code = 15
+    fault = Fault.PUBLISHER
+    default_advice = "run `suture publisher refresh --offline` where the offline keys are"
+
+
 # --- the way to the repository ------------------------------------------------------------------------------------
 
 
@@ -339,3 +348,14 @@ class JournalError(HostError):
     code = "bad-journal"
     exit_code = 63
     default_advice = "keep the file for a report; `suture product add` in a new state directory starts afresh"
+
+
+def exit_code_for(code: str) -> int:
+    """The exit code of an error by its stable code; 1 for one that is not in the tree."""
+    pending: list[type[SutureError]] = [SutureError]
+    while pending:
+        kind = pending.pop()
+        if kind.code == code:
+            return kind.exit_code
+        pending.extend(kind.__subclasses__())
+    return 1

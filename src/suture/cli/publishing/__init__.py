@@ -1,0 +1,1 @@
+"""The subcommands of ``suture publisher``, one module each: parse, call, print."""

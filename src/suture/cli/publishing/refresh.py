@@ -1,0 +1,46 @@
+"""``suture publisher refresh``: keep signatures young, unattended."""
+
+from __future__ import annotations
+
+import argparse
+
+from suture.cli.printing import print_json, print_line
+from suture.cli.publishing.desk_arguments import add_passphrases, add_workshop, desk_from
+from suture.core.clock import format_time
+from suture.core.errors import SigningDueError
+from suture.publisher.refreshing import refresh
+
+NAME = "refresh"
+SUMMARY = "sign timestamp, snapshot and rollouts again when half of their life is over (online key only)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_workshop(parser)
+    parser.add_argument("--force", action="store_true", help="sign again whatever is left of their life")
+    parser.add_argument("--offline", action="store_true", help="the offline roles too (needs their keys)")
+    add_passphrases(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Sign what is due; an exit code other than 0 where an offline role is."""
+    with desk_from(arguments, "refresh") as desk:
+        change, lives = refresh(desk, force=arguments.force, offline=arguments.offline)
+    due = [life for life in lives if life.offline and life.is_due]
+    if arguments.json:
+        print_json(
+            {
+                "command": NAME,
+                "changed": change.changed,
+                "files": change.files,
+                "written_bytes": change.written_bytes,
+                "offline_due": [life.role for life in due],
+                "next_expiry": {"role": lives[0].role, "at": format_time(lives[0].expires)},
+            }
+        )
+    else:
+        print_line(f"signed again, {change.files} files" if change.changed else "nothing was due, nothing was changed")
+        print_line(f"next to expire: {lives[0].role} at {format_time(lives[0].expires)}")
+        for life in due:
+            print_line(f"{life.role} needs its offline keys: {life.days_left:.0f} days left; run this with --offline")
+    return SigningDueError.exit_code if due else 0
