@@ -34,9 +34,8 @@ def floored(now: datetime, floor: datetime | None) -> datetime:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with a ``Z``, to the microsecond only where there are any."""
-    moment = moment.astimezone(UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
+    # isoformat pads years to four digits, which strftime does not everywhere, and leaves out a fraction of zero.
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def parse_time(text: str) -> datetime:

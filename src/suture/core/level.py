@@ -15,7 +15,7 @@ BASELINE_LEVEL = 0
 MAXIMUM_LEVEL = 100_000
 """Bound on level numbers: more than a level an hour for ten years, and it keeps letters short."""
 
-_LETTERS = re.compile(r"\(?([a-z]{1,4})\)?\Z")
+_LETTERS = re.compile(r"(?:\(([a-z]{1,4})\)|([a-z]{1,4}))\Z")
 
 
 def check_level(level: int) -> int:
@@ -49,7 +49,7 @@ def level_of_letters(text: str) -> int:
     if match is None:
         raise InputError(f"cannot read {text[:40]!r} as a level: write its letters, such as a or (ab)")
     level = 0
-    for letter in match.group(1):
+    for letter in match.group(1) or match.group(2):
         level = level * 26 + (ord(letter) - ord("a") + 1)
     return check_level(level)
 
