@@ -1,0 +1,123 @@
+"""The executor: it obeys the machine. Commit first, then do; every step may be done again after a crash.
+
+One lock a device for transitions. A fetch holds none: it is done between two holds of the lock, and its result counts
+only while its operation is still the journal's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from suture.adapters.files import exclusive_lock
+from suture.agent.device import Device
+from suture.agent.machine.events import Event, Started, StepDone, StepFailed
+from suture.agent.machine.instructions import DoStep, Outcome, Prune, Scan
+from suture.agent.machine.state import Operation, ProductState, Step
+from suture.agent.machine.transitions import handle
+from suture.agent.proof import look
+from suture.agent.report import refresh_status
+from suture.agent.steps import StepRunner, step_failed
+from suture.core.errors import SutureError
+from suture.wire.product import Product
+
+FAULT_HOOK: Callable[[str], None] | None = None
+"""Set by crash tests alone: called before and after every commit and step, with the point's name."""
+
+
+def _point(name: str) -> None:
+    if FAULT_HOOK is not None:
+        FAULT_HOOK(name)
+
+
+class Executor:
+    """Drives one product of one device."""
+
+    def __init__(self, device: Device, product: Product) -> None:
+        self.device = device
+        self.product = product
+        self.steps = StepRunner(device, product)
+
+    def state(self, baseline: str) -> ProductState:
+        """The journal's state, or a new one for `baseline`."""
+        found = self.device.journal.load(self.product.product)
+        return found if found is not None else ProductState(product=self.product.product, baseline=baseline)
+
+    def tell(self, baseline: str, make_event: Callable[[ProductState], Event]) -> Operation | None:
+        """Recover what a crash left, then handle one event and all that follows, under the device's lock.
+
+        Args:
+            baseline: the identity that a new state begins with.
+            make_event: makes the event from the recovered state.
+
+        Returns:
+            An operation whose fetch is to be done now, without the lock; its result goes to `tell` again.
+
+        Raises:
+            BusyError: another command is in a transition.
+            SutureError: what a person asked for cannot be had; nothing changed.
+        """
+        with exclusive_lock(self.device.places.lock, doing=f"change {self.product.product}"):
+            self._recover(baseline)
+            return self._handle(baseline, make_event(self.state(baseline)))
+
+    def recover(self, baseline: str) -> None:
+        """Only recover: after a start, before anything else."""
+        with exclusive_lock(self.device.places.lock, doing=f"recover {self.product.product}"):
+            self._recover(baseline)
+            refresh_status(self.device)
+
+    def _recover(self, baseline: str) -> None:
+        state = self.device.journal.load(self.product.product)
+        if state is None:
+            return
+        current = self.device.graft.current(self.product, state.baseline)
+        operation = state.operation
+        left_open = operation is not None and operation.step is not Step.FETCH
+        moved = operation is None and current != state.active
+        if left_open or moved:
+            self._handle(baseline, Started(self.device.now(), current))
+
+    def _handle(self, baseline: str, event: Event) -> Operation | None:
+        pending: deque[Event] = deque([event])
+        fetch: Operation | None = None
+        while pending:
+            current = pending.popleft()
+            outcome = handle(self.state(baseline), current)
+            _point("before-commit")
+            self.device.journal.commit(outcome, self.device.now())
+            _point("after-commit")
+            refresh_status(self.device)
+            for instruction in outcome.instructions:
+                if isinstance(instruction, DoStep) and instruction.operation.step is Step.FETCH:
+                    fetch = instruction.operation
+                elif isinstance(instruction, DoStep):
+                    answer = self._do_step(outcome, instruction.operation)
+                    pending.append(answer)
+                elif isinstance(instruction, Scan):
+                    pending.append(self._scan(baseline))
+                elif isinstance(instruction, Prune):
+                    self._prune(instruction.keep)
+        return fetch
+
+    def _do_step(self, outcome: Outcome, operation: Operation) -> StepDone | StepFailed:
+        _point(f"before-{operation.step}")
+        try:
+            swapped_at = self.steps.run(outcome.state, operation)
+        except SutureError as error:
+            return step_failed(self.device.now(), operation, error)
+        _point(f"after-{operation.step}")
+        return StepDone(self.device.now(), operation.number, operation.step, swapped_at)
+
+    def _scan(self, baseline: str) -> Event:
+        event, result = look(self.device, self.product, self.state(baseline))
+        self.steps.measure(scan_milliseconds=result.milliseconds)
+        return event
+
+    def _prune(self, keep: tuple[int, ...]) -> None:
+        state = self.device.journal.load(self.product.product)
+        if state is None:
+            return
+        for level in self.device.graft.levels(self.product, state.baseline):
+            if level not in keep and level != state.active:
+                self.device.graft.discard(self.product, state.baseline, level)

@@ -1,0 +1,73 @@
+"""The systemd units of the agent: a service that runs always, or a timer that starts it now and then. Text only."""
+
+from __future__ import annotations
+
+_SERVICE = """[Unit]
+Description=Suture agent: background security improvements
+Documentation=man:systemd.service(5)
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=exec
+ExecStart={python} -I -m suture agent run
+Restart=on-failure
+RestartSec=30
+StateDirectory=suture
+StateDirectoryMode=0755
+ConfigurationDirectory=suture
+UMask=0022
+Nice=10
+IOSchedulingClass=idle
+TimeoutStopSec=180
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_ONCE = """[Unit]
+Description=Suture agent: one look for background security improvements
+Documentation=man:systemd.service(5)
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+ExecStart={python} -I -m suture agent once
+StateDirectory=suture
+StateDirectoryMode=0755
+ConfigurationDirectory=suture
+UMask=0022
+Nice=10
+IOSchedulingClass=idle
+"""
+
+_TIMER = """[Unit]
+Description=Suture agent: look for background security improvements every hour
+
+[Timer]
+OnBootSec=2min
+OnUnitActiveSec=1h
+RandomizedDelaySec=12min
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+def unit_files(python: str) -> dict[str, str]:
+    """The units by the paths where an administrator puts them.
+
+    Args:
+        python: the interpreter that Suture is installed in, absolute.
+
+    Returns:
+        ``suture-agent.service`` alone is enough; the timer and its service are for machines where nothing may stay.
+    """
+    directory = "/etc/systemd/system"
+    return {
+        f"{directory}/suture-agent.service": _SERVICE.format(python=python),
+        f"{directory}/suture-look.service": _ONCE.format(python=python),
+        f"{directory}/suture-look.timer": _TIMER,
+    }
