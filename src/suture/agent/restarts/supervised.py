@@ -29,7 +29,9 @@ class SupervisedRestarter:
         """Hand over to a worker that runs what is grafted now.
 
         Returns:
-            Not ok, with `health`, where the new worker did not become ready: the old one then still serves.
+            Ok when the new worker serves and the old one has ended (or still drains at the deadline, which the reason
+            says); the time is that of the hand-over alone. Not ok, with `health`, where the new worker did not become
+            ready: the old one then still serves.
 
         Raises:
             NotKnownError: no such service. RestartError: its supervisor is gone. RightsError: it is another user's.
@@ -45,10 +47,23 @@ class SupervisedRestarter:
                 raise RestartError(f"cannot restart {name!r}: its supervisor was replaced meanwhile")
             # A hand-over that began before we asked may have started what was grafted before.
             if now.generation > before.generation and now.began >= asked:
-                ok = now.outcome == "ok"
-                return RestartOutcome(name, ok, now.reason, _since(began), health=not ok)
+                ok, milliseconds = now.outcome == "ok", _since(began)
+                reason = now.reason if not ok or _wait_for_the_end(before, end) else "the old worker still drains"
+                return RestartOutcome(name, ok, reason, milliseconds, health=not ok)
             time.sleep(_LOOK_SECONDS)  # the supervisor replaces its file; there is nothing to wait on but that
         return RestartOutcome(name, False, f"no hand-over ended within {deadline_seconds:g} s", _since(began))
+
+
+def _wait_for_the_end(before: SupervisedState, end: float) -> bool:
+    """Until the old worker has drained: it may take new connections to the last, and a health check that the old
+    code answers would prove nothing about the new."""
+    if before.worker_pid is None or before.worker_started is None:
+        return True
+    while is_running(before.worker_pid, before.worker_started):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def _since(began: float) -> float:
