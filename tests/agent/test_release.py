@@ -89,6 +89,16 @@ def test_a_group_that_did_not_take_part_is_no_release(tmp_path: Path) -> None:
         detect_baseline(product_with({"kind": "file", "path": str(path), "pattern": "(a)?b"}), "x86_64")
 
 
+def test_a_pattern_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "COMMAND_DEADLINE_SECONDS", 0.5)
+    path = tmp_path / "VERSION"
+    path.write_bytes(b"a" * 60 + b"!")
+    begun = time.monotonic()
+    with pytest.raises(NotKnownError, match="pattern"):
+        detect_baseline(product_with({"kind": "file", "path": str(path), "pattern": r"^((a+)+)$"}), "x86_64")
+    assert time.monotonic() - begun < 5
+
+
 @pytest.mark.parametrize(
     ("line", "expected"), [("VERSION_ID=12", "12"), ('VERSION_ID="26.04"', "26.04"), ("VERSION_ID='3.1'", "3.1")]
 )

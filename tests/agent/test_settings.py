@@ -173,6 +173,16 @@ def test_a_policy_that_somebody_else_could_have_put_there_is_not_believed(places
     assert found.notes
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_policy_that_belongs_to_another_user_is_not_believed(places: Places) -> None:
+    write_policy(places, **{"automatic-install": True})
+    os.chown(places.managed_policy, 12345, 12345)
+    found = read_settings(places, None, NOW)
+    assert not found.automatic_install
+    assert "12345" in found.notes[0]
+
+
 @pytest.mark.parametrize("whose", ["administrator_settings", "user_settings"])
 def test_a_broken_settings_file_counts_as_the_off_switch(places: Places, whose: str) -> None:
     getattr(places, whose).write_bytes(b"{")

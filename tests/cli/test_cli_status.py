@@ -9,6 +9,9 @@ import psutil
 import pytest
 from command_device import CommandDevice, command_device
 
+from suture.agent.journal import open_journal
+from suture.agent.machine.instructions import Note, Outcome
+from suture.agent.machine.state import ProductState
 from suture.agent.places import prepare
 from suture.agent.settings import effective_settings
 from suture.agent.statusfile import write_status
@@ -125,6 +128,25 @@ def test_status_needs_no_right_but_to_read_the_file(device: CommandDevice) -> No
     leave(device, product_status())
     device.places.journal.write_bytes(b"not even a journal")
     assert "darkroom" in device.run("status").stdout
+
+
+def test_history_is_oldest_first_bounded_and_of_one_product(device: CommandDevice) -> None:
+    prepare(device.places)
+    with open_journal(device.places.journal) as journal:
+        for name, level in (("darkroom", 1), ("darkroom", 2), ("lightroom", 1)):
+            state = ProductState(product=name, baseline="1.0-x86_64")
+            note = Note(level, "offered", "offered", "new", f"level {level}\x1b[2J")
+            journal.commit(Outcome(state, notes=(note,)), WHEN)
+    assert [(row["product"], row["level"]) for row in device.json("history")] == [
+        ("darkroom", 1),
+        ("darkroom", 2),
+        ("lightroom", 1),
+    ]
+    assert [row["level"] for row in device.json("history", "darkroom", "--limit", "1")] == [2]
+    assert device.json("history", "nope") == []
+    said = device.run("history").stdout
+    assert len(said.splitlines()) == 4
+    assert "\x1b" not in said
 
 
 def test_a_journal_that_is_not_ours_is_63(device: CommandDevice) -> None:

@@ -13,6 +13,7 @@ import selectors
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,15 @@ from suture.adapters.files import host_errors
 from suture.core.errors import HostError, InputError, NotKnownError, SutureError
 from suture.core.identifiers import check_architecture, check_version
 from suture.improvement.manifest import Baseline
-from suture.wire.product import CommandRelease, DpkgRelease, FileRelease, FixedRelease, OsRelease, Product
+from suture.wire.product import (
+    FIRST_WORD_PATTERN,
+    CommandRelease,
+    DpkgRelease,
+    FileRelease,
+    FixedRelease,
+    OsRelease,
+    Product,
+)
 
 MAXIMUM_RELEASE_FILE_BYTES = 64 * 1024
 MAXIMUM_OUTPUT_BYTES = 4096
@@ -29,6 +38,13 @@ COMMAND_DEADLINE_SECONDS = 10.0
 CLEAN_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 OS_RELEASE_FILES = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 """os-release(5): the first that exists."""
+
+_MATCH = """import re, sys
+with open(sys.argv[2], "rb") as file:
+    text = file.read(int(sys.argv[3])).decode("utf-8", "replace")
+match = re.search(sys.argv[1], text)
+sys.stdout.buffer.write((match.group(1) or "").encode("utf-8", "replace") if match else b"")
+"""
 
 Runner = Callable[[Sequence[str], str | None], bytes]
 """Runs ``argv`` as a user (None: as ourselves) and returns the bounded output; raises HostError."""
@@ -168,10 +184,24 @@ def _from_file(product: Product, release: FileRelease) -> str:
     path = Path(release.path)
     if not path.is_file():
         raise _unknown(product, f"there is no file {path}")
-    match = re.search(release.pattern, _read_start(path, MAXIMUM_RELEASE_FILE_BYTES))
-    if match is None or match.group(1) is None:
+    if release.pattern == FIRST_WORD_PATTERN:
+        match = re.search(release.pattern, _read_start(path, MAXIMUM_RELEASE_FILE_BYTES))
+        found = match.group(1) if match is not None else ""
+    else:
+        found = _matched_apart(product, release)
+    if not found:
         raise _unknown(product, f"{path} holds nothing that its pattern matches")
-    return match.group(1)
+    return found
+
+
+def _matched_apart(product: Product, release: FileRelease) -> str:
+    # A vendor's pattern may take for ever on some content; in a process of its own it has 10 s, and other vendors'
+    # products wait no longer.
+    argv = (sys.executable, "-I", "-S", "-c", _MATCH, release.pattern, release.path, str(MAXIMUM_RELEASE_FILE_BYTES))
+    try:
+        return _text(run_bounded(argv, None))
+    except HostError as error:
+        raise _unknown(product, f"its pattern could not be matched against {release.path} in time") from error
 
 
 def _from_os_release(product: Product, release: OsRelease, files: Sequence[Path]) -> str:

@@ -168,9 +168,11 @@ def read_user_file(places: Places) -> SettingsFile | None:
 def _read(path: Path, kind: type[_File], what: str) -> _File | None:
     if not os.path.lexists(path):
         return None
-    mode = os.lstat(path).st_mode
-    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+    found = os.lstat(path)
+    if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IWOTH:
         raise InputError(f"cannot trust {what} in {path}: everybody may write it", advice=f"chmod o-w {path}")
+    if found.st_uid not in (0, os.geteuid()):
+        raise InputError(f"cannot trust {what} in {path}: it belongs to user {found.st_uid}", advice=f"chown {path}")
     try:
         return msgspec.json.decode(read_file(path, maximum_bytes=MAXIMUM_SETTINGS_BYTES), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from suture.core.digests import DIGEST_PATTERN
 from suture.core.identifiers import NAME_PATTERN, UNIT_PATTERN, VERSION_PATTERN
 
 PRODUCT_FORMAT = "suture-product/1"
+FIRST_WORD_PATTERN = r"\A\s*(\S+)"
 
 _Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -27,7 +28,7 @@ class FileRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     """The release is the first group of `pattern` in the file's first 64 KiB (default: its first line)."""
 
     path: _AbsolutePath
-    pattern: Annotated[str, msgspec.Meta(max_length=200)] = r"\A\s*(\S+)"
+    pattern: Annotated[str, msgspec.Meta(max_length=200)] = FIRST_WORD_PATTERN
 
 
 class OsRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="os-release"):
