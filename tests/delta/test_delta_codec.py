@@ -82,6 +82,14 @@ def test_every_byte_flipped_and_every_prefix_cut() -> None:
                 assert sum(map(len, taken)) == len(new)
 
 
+def test_a_skippable_frame_is_no_frame() -> None:
+    """RFC 8878 §3.1.2: it gives no bytes, so it would be a second spelling of an empty file."""
+    skippable = bytes.fromhex("502a4d18") + (4).to_bytes(4, "little") + b"skip"
+    for payload in (skippable, skippable + zstandard._compress(memoryview(b""), zstandard._frame_options(3, 10), None)):
+        with pytest.raises(PatchError, match="no Zstandard frame"):
+            applied(b"", forged(2, payload), 0)
+
+
 def test_trailing_bytes_are_refused() -> None:
     for old, new in ((OLD, NEW), (b"", NEW), (OLD, OLD), (b"", b"")):
         with pytest.raises(PatchError):

@@ -43,6 +43,8 @@ SEGMENT_OLD_BYTES: Final = 64 * MIB
 _SMALLEST_WINDOW_LOG: Final = 10
 _SMALLEST_DICTIONARY: Final = 8
 """Bytes; a shorter prefix is refused by the library (and would not pay)."""
+_FRAME_MAGIC: Final = bytes.fromhex("28b52ffd")
+"""RFC 8878 §3.1.1."""
 _SEGMENT: Final = struct.Struct("<QIII")
 """Old offset, old length, new length, frame length; little-endian."""
 _INPUT_BYTES: Final = 64 * 1024
@@ -140,6 +142,8 @@ def _compress(new: memoryview, options: dict[int, int], prefix: ZstdDict | None)
 
 def _decompress(frame: memoryview, prefix: ZstdDict | None, output: Output, size: int, window_log: int) -> None:
     """One frame, exactly `size` bytes, a chunk at a time."""
+    if bytes(frame[: len(_FRAME_MAGIC)]) != _FRAME_MAGIC:
+        raise PatchError("cannot apply the patch: it holds no Zstandard frame")  # a skippable one neither
     decoder = _decoder(prefix, window_log)
     position = given = 0
     while not decoder.eof:
