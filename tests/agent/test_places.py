@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suture.agent.places import Places, check_own_directory, prepare, resolve_places
+from suture.agent.places import Places, check_own_directory, places_to_read, prepare, resolve_places
 from suture.core.errors import InputError, ReadOnlyError, RightsError, StorageError
 
 IS_ROOT = os.geteuid() == 0
@@ -26,6 +26,18 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default(tmp_path:
     found = resolve_places(tmp_path, tmp_path / "c", environment, True, Path("/root"))
     assert found == Places(tmp_path, tmp_path / "c")
     assert resolve_places(None, None, {}, True, Path("/root")) == Places(Path("/var/lib/suture"), Path("/etc/suture"))
+
+
+def test_who_only_asks_sees_the_systems_status_unless_they_have_their_own_or_named_one(tmp_path: Path) -> None:
+    own, system = Places(tmp_path / "own", tmp_path / "c"), Places(tmp_path / "system", tmp_path / "etc")
+    assert places_to_read(own, was_chosen=False, system=system) == own
+    prepare(system)
+    system.status_file.write_bytes(b"{}")
+    assert places_to_read(own, was_chosen=False, system=system) == system
+    assert places_to_read(own, was_chosen=True, system=system) == own
+    prepare(own)
+    own.status_file.write_bytes(b"{}")
+    assert places_to_read(own, was_chosen=False, system=system) == own
 
 
 def test_places_are_absolute_whatever_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,9 @@ class Places:
         return self.products / f"{check_name(product, 'a product')}.json"
 
 
+SYSTEM_PLACES = Places(Path("/var/lib/suture"), Path("/etc/suture"))
+
+
 def resolve_places(
     state_directory: Path | None,
     configuration_directory: Path | None,
@@ -114,12 +117,25 @@ def resolve_places(
         is_root: the caller is the system's agent or administrator.
         home: the user's home, for the defaults of a user's own agent.
     """
-    state_default = Path("/var/lib/suture") if is_root else home / ".local/state/suture"
-    configuration_default = Path("/etc/suture") if is_root else home / ".config/suture"
+    state_default = SYSTEM_PLACES.state if is_root else home / ".local/state/suture"
+    configuration_default = SYSTEM_PLACES.configuration if is_root else home / ".config/suture"
     state = state_directory or environment.get(STATE_VARIABLE) or state_default
     configuration = configuration_directory or environment.get(CONFIGURATION_VARIABLE) or configuration_default
     # abspath, not resolve: a link in the last component must still be seen (and refused) by `prepare`.
     return Places(Path(os.path.abspath(state)), Path(os.path.abspath(configuration)))
+
+
+def places_to_read(own: Places, *, was_chosen: bool, system: Places = SYSTEM_PLACES) -> Places:
+    """Whose status a person sees who only asks: their own agent's where it has one, else the system's.
+
+    Args:
+        own: what `resolve_places` said.
+        was_chosen: an option or the environment named the state directory; then nothing else is looked at.
+        system: the system's agent.
+    """
+    if was_chosen or own.status_file.exists() or not system.status_file.exists():
+        return own
+    return system
 
 
 def prepare(places: Places) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from suture.agent.places import Places, resolve_places
+from suture.agent.places import STATE_VARIABLE, Places, places_to_read, resolve_places
 
 
 def places_from(arguments: argparse.Namespace) -> Places:
@@ -22,3 +22,9 @@ def places_from(arguments: argparse.Namespace) -> Places:
         os.geteuid() == 0,
         Path.home(),
     )
+
+
+def places_to_read_from(arguments: argparse.Namespace) -> Places:
+    """As `places_from`, for commands that only read: without an agent of their own, people see the system's."""
+    was_chosen = bool(arguments.state_directory or os.environ.get(STATE_VARIABLE))
+    return places_to_read(places_from(arguments), was_chosen=was_chosen)

@@ -8,7 +8,7 @@ import msgspec
 
 from suture.agent.places import Places
 from suture.agent.settings import CAREFUL_POLICY, read_policy
-from suture.cli.places import places_from
+from suture.cli.places import places_to_read_from
 from suture.cli.printing import clean, paint, print_facts, print_json, print_line
 from suture.core.errors import SutureError
 from suture.wire.settings import PolicyFile
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it. A broken policy ends with its error's code, after saying what is in force instead."""
-    places = places_from(arguments)
+    places = places_to_read_from(arguments)
     try:
         policy = read_policy(places)
     except SutureError as error:

@@ -7,7 +7,7 @@ import argparse
 import msgspec
 
 from suture.agent.statusfile import is_agent_running, read_status
-from suture.cli.places import places_from
+from suture.cli.places import places_to_read_from
 from suture.cli.printing import clean, paint, print_facts, print_json, print_line
 from suture.core.errors import NotKnownError
 from suture.core.level import display_of
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
-    found = read_status(places_from(arguments))
+    found = read_status(places_to_read_from(arguments))
     status = found if found is not None else Status(STATUS_FORMAT, "", VERSION, None, None, ())
     chosen = choose(status, arguments.product)
     running = is_agent_running(status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from suture.agent.statusfile import read_status
-from suture.cli.places import places_from
+from suture.cli.places import places_to_read_from
 from suture.cli.printing import clean, paint, print_json, print_line
 from suture.cli.status import choose
 from suture.core.version import VERSION
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
-    found = read_status(places_from(arguments))
+    found = read_status(places_to_read_from(arguments))
     status = found if found is not None else Status(STATUS_FORMAT, "", VERSION, None, None, ())
     chosen = choose(status, arguments.product)
     if arguments.json:
