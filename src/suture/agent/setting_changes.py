@@ -90,9 +90,7 @@ def write_setting(
 
     Args:
         places: whose files.
-        name: one of `NAMES`.
-        value: as `parse_change` reads it.
-        now: aware.
+        name, value, now: as `parse_change` reads them.
         product: for this product alone; for all products when left out.
         source: `Source.USER` or `Source.ADMINISTRATOR`.
 
