@@ -1,4 +1,4 @@
-"""The grammar of repository addresses: https anywhere, http on loopback or where a person allowed it, no credentials."""
+"""The grammar of repository addresses: https anywhere, http on loopback or where a person allowed it."""
 
 from __future__ import annotations
 

@@ -9,12 +9,13 @@ driven by `tuf_refresh`, loaded only when something changed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from suture.adapters.fetch import Answer, Deadline, Fetcher, Traffic
 from suture.adapters.files import exclusive_lock
+from suture.adapters.tuf_addresses import first_good
 from suture.adapters.tuf_held import Held, TrustDirectory
 from suture.adapters.tuf_judgement import Question, judge
 from suture.adapters.tuf_memory import PollAnswer, fresh_answer, held_answer, held_index, keep_verdict
@@ -23,11 +24,9 @@ from suture.core.clock import Clock
 from suture.core.digests import Digest, digest_bytes
 from suture.core.errors import (
     DigestMismatchError,
-    NetworkError,
     RepositoryError,
     SignatureError,
     SutureError,
-    TrustError,
 )
 from suture.core.limits import (
     DOWNLOAD_DEADLINE_SECONDS,
@@ -124,7 +123,7 @@ class RepositoryClient:
         self._directory.prepare()
         with exclusive_lock(self._directory.lock, doing=f"ask the repository of {self.product}"):
             self._directory.clear_refreshes()
-            self._answer = self._first_good(deadline, self._poll_one)
+            self._answer = first_good(self._bases(), deadline, self._poll_one)
         self.floors = self._answer.floors
         return self._answer
 
@@ -142,7 +141,7 @@ class RepositoryClient:
         """
         target = self._signed_target(path, digest, None, maximum_bytes)
         deadline = Deadline(self._clock, self._metadata_deadline_seconds)
-        return self._first_good(deadline, lambda base, part: self._read_target(target, base, part))
+        return first_good(self._bases(), deadline, lambda base, part: self._read_target(target, base, part))
 
     def fetch_patch(
         self, path: str, digest: str, size: int, destination: Path, progress: Progress | None = None
@@ -288,14 +287,3 @@ class RepositoryClient:
         """The addresses, the one that answered last first."""
         good = self._answer.base_url if self._answer is not None else None
         return tuple(sorted(self._base_urls, key=lambda base: base != good))
-
-    def _first_good(self, deadline: Deadline, ask: Callable[[str, Deadline], _Result]) -> _Result:
-        """The first good answer; else the most telling error: distrust before silence."""
-        failures: list[SutureError] = []
-        bases = self._bases()
-        for position, base in enumerate(bases):
-            try:
-                return ask(base, deadline.part(len(bases) - position))
-            except (NetworkError, TrustError, DigestMismatchError) as error:
-                failures.append(error)
-        raise next((error for error in failures if not isinstance(error, NetworkError)), failures[0])

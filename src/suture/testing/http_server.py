@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -44,11 +46,12 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request: its path, the status of the answer (0 for none), the body bytes sent, and its headers."""
+    """One request: its path, the status of the answer (0 for none), the bytes sent, and its headers."""
 
     path: str
     status: int
     body_bytes: int
+    head_bytes: int
     headers: tuple[tuple[str, str], ...]
 
     def header(self, name: str) -> str:
@@ -65,6 +68,7 @@ class _State:
     breaks_after: dict[str, int] = field(default_factory=dict)
     log: list[LoggedRequest] = field(default_factory=list)
     connections: int = 0
+    sockets: set[socket.socket] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -73,9 +77,10 @@ class RepositoryServer:
 
     Args:
         directory: what to serve.
+        tls: serve https with this context instead of http.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, tls: ssl.SSLContext | None = None) -> None:
         self._state = _State(directory)
         state = self._state
 
@@ -90,6 +95,9 @@ class RepositoryServer:
                 """Clients that hang up are what these tests are about."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:  # the handshake is made in the connection's own thread, at its first read
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> RepositoryServer:
@@ -102,7 +110,7 @@ class RepositoryServer:
     @property
     def url(self) -> str:
         """The base address, without a final slash."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def directory(self) -> Path:
@@ -149,6 +157,9 @@ class RepositoryServer:
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
+        for connection in tuple(self._state.sockets):  # kept-alive connections would go on being served
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
 
 
@@ -160,6 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.server_state.connections += 1
+        self.server_state.sockets.add(self.connection)
+
+    def finish(self) -> None:
+        self.server_state.sockets.discard(self.connection)
+        super().finish()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
         """Nothing on standard error: `RepositoryServer.log` has it."""
@@ -167,14 +183,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # http.server calls it by this name
         state = self.server_state
         fault = next((value for key, value in state.faults.items() if fnmatchcase(self.path, key)), None)
-        self.status, self.sent = 0, 0
+        self.status, self.sent, self.head_bytes = 0, 0, 0
         try:
             if fault is None or not self._spoil(fault):
                 self._serve(fault)
         except OSError:
             self.close_connection = True
         finally:
-            state.log.append(LoggedRequest(self.path, self.status, self.sent, tuple(self.headers.items())))
+            state.log.append(
+                LoggedRequest(self.path, self.status, self.sent, self.head_bytes, tuple(self.headers.items()))
+            )
 
     def _spoil(self, fault: Fault) -> bool:
         state = self.server_state
@@ -270,6 +288,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
+    def flush_headers(self) -> None:
+        self.head_bytes += sum(len(line) for line in getattr(self, "_headers_buffer", ()))
+        super().flush_headers()
+
     def _send(self, data: bytes) -> None:
         self.wfile.write(data)
         self.sent += len(data)
@@ -286,7 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serve(directory: Path) -> Iterator[RepositoryServer]:
+def serve(directory: Path, *, tls: ssl.SSLContext | None = None) -> Iterator[RepositoryServer]:
     """A running `RepositoryServer`, closed at the end."""
-    with RepositoryServer(directory) as server:
+    with RepositoryServer(directory, tls=tls) as server:
         yield server
