@@ -92,8 +92,7 @@ class Progress:
 
     def building(self, path: str, number: int, count: int) -> None:
         """`suture.improvement.build.Progress`."""
-        if path:
-            self.say(f"file {number} of {count}: {path}")
+        self.say(f"file {number} of {count}: {path}")
 
     def end(self) -> None:
         """Clear the line."""

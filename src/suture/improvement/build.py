@@ -21,7 +21,7 @@ from suture.improvement.tree import Entry, FileEntry, Tree
 from suture.improvement.tree_rules import changed_paths, check_layer, check_tree, path_key
 
 Progress = Callable[[str, int, int], object]
-"""Called before each file with its path, its number from 1, and how many there are; and once with "" at the end."""
+"""Called before each file with its path, its number from 1, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,6 @@ class BuiltPatch:
     data: bytes
     pins: tuple[Pin, ...]
     choices: tuple[Choice, ...]
-
-    @property
-    def bytes(self) -> bytes:
-        """The container, as written to the repository."""
-        return self.data
 
 
 def build_layer(old: Tree, new: Tree) -> Layer:
@@ -88,8 +83,7 @@ def build_patch(
         read_from: bytes of a from-level file by path.
         read_new: bytes of a new file by path.
         baseline: the bare baseline; left out where `from_tree` is it.
-        progress: see `Progress`.
-        effort: 1 … 22, see `suture.delta.encode`.
+        progress, effort: see `Progress` and `suture.delta.encode`.
         stand_alone: for patches that no manifest goes with.
 
     Raises:
@@ -103,11 +97,9 @@ def build_patch(
     for number, entry in enumerate(files, 1):
         if progress is not None:
             progress(entry.path, number, len(files))
-        patch, choice = _encode_file(entry, sources.get(entry.path), read_from, read_new, effort)
-        deltas.append(patch)
+        encoded, choice = _encode_file(entry, sources.get(entry.path), read_from, read_new, effort)
+        deltas.append(encoded)
         choices.append(choice)
-    if progress is not None:
-        progress("", len(files), len(files))
     reads = [choice.reads for choice in choices]
     data = write_container(reads, deltas, stand_alone)
     return BuiltPatch(data, _pins(layer, from_tree, baseline or from_tree, reads), tuple(choices))
