@@ -128,7 +128,7 @@ def test_an_offer_becomes_effective_and_closes_its_cves() -> None:
     record = world.state.record(1)
     assert record is not None
     assert record.state is LevelState.EFFECTIVE
-    assert world.state.exposed_since == ()
+    assert not world.state.exposed_since
 
 
 def test_old_processes_keep_it_from_being_effective_and_the_proof_is_not_latched() -> None:
@@ -141,7 +141,7 @@ def test_old_processes_keep_it_from_being_effective_and_the_proof_is_not_latched
     assert [cve for cve, _ in world.state.exposed_since] == ["CVE-2026-1000"]
     world.busy = ()
     world.poll(offer(1))
-    assert world.state.exposed_since == ()
+    assert not world.state.exposed_since
     world.busy = (Holder(8, "python", "mapped"),)
     world.poll(offer(1))
     assert "reopened" in world.seen

@@ -34,7 +34,7 @@ def manifest_of(layer: Layer) -> Manifest:
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def made(tmp_path: Path) -> tuple[Path, Path, Layer, Path]:
     old, new = tmp_path / "old", tmp_path / "new"
     for root in (old, new):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
 from suture.adapters.files import exclusive_lock
 from suture.agent.device import Device
 from suture.agent.machine.events import Event, Started, StepDone, StepFailed
@@ -87,6 +89,7 @@ class Executor:
             _point("before-commit")
             self.device.journal.commit(outcome, self.device.now())
             _point("after-commit")
+            self._measure_times(outcome)
             refresh_status(self.device)
             for instruction in outcome.instructions:
                 if isinstance(instruction, DoStep) and instruction.operation.step is Step.FETCH:
@@ -99,6 +102,18 @@ class Executor:
                 elif isinstance(instruction, Prune):
                     self._prune(instruction.keep)
         return fetch
+
+    def _measure_times(self, outcome: Outcome) -> None:
+        """From the first sight of a level to the proof that it is in effect."""
+        journal, name = self.device.journal, self.product.product
+        for note in outcome.notes:
+            if note.event == "found":
+                journal.keep_fact(name, f"found-{note.level}", msgspec.json.encode(self.device.clock.now().timestamp()))
+            elif note.event == "proved":
+                found = journal.fact(name, f"found-{note.level}")
+                if found is not None:
+                    seconds = self.device.clock.now().timestamp() - msgspec.json.decode(found, type=float)
+                    self.steps.measure(poll_to_effective_seconds=max(0.0, seconds))
 
     def _do_step(self, outcome: Outcome, operation: Operation) -> StepDone | StepFailed:
         _point(f"before-{operation.step}")

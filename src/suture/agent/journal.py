@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -27,7 +28,8 @@ CREATE TABLE IF NOT EXISTS history (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, product TEXT NOT NULL, baseline TEXT NOT NULL,
     level INTEGER NOT NULL, event TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS history_of_product ON history (product, sequence);
-CREATE TABLE IF NOT EXISTS fact (product TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (product, name));
+CREATE TABLE IF NOT EXISTS fact (
+    product TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (product, name));
 """
 _MAXIMUM_DETAIL = 2000
 _MAXIMUM_HISTORY_ROWS = 20_000
@@ -92,7 +94,8 @@ class Journal:
                 (state.product, msgspec.json.encode(state)),
             )
             self.connection.executemany(
-                "INSERT INTO history (at, product, baseline, level, event, state, reason, detail) VALUES (?,?,?,?,?,?,?,?)",
+                "INSERT INTO history (at, product, baseline, level, event, state, reason, detail)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
             self.connection.execute(
@@ -175,6 +178,6 @@ def read_history(path: Path, product: str | None, limit: int) -> tuple[HistoryRo
     if not path.exists():
         return ()
     with _sqlite_errors(f"read the journal {path}"):
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10.0)
     with contextlib.closing(connection):
         return Journal(connection).history(product, limit)

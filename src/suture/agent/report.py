@@ -166,7 +166,6 @@ def why(state: ProductState, settings: EffectiveSettings, trust: TrustStatus, no
     if trust.rollout:
         text = f"the publisher's rollout document: {trust.rollout}"
         reasons.append(Reason(code="rollout", text=text, since=trust.last_poll or now, source="publisher"))
-    reasons.extend(Reason(code="settings", text=note, since=now, source="device") for note in settings.notes)
     return tuple(reasons)
 
 
