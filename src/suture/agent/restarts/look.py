@@ -172,8 +172,12 @@ def _was_told(base: str, state: ProcessState, wanted: Wanted) -> str | None:
         for path in value.split(b":"):
             if path and (wanted.is_below(path) or (is_older and wanted.is_below_pointer(path))):
                 return f"environment ({name.decode('ascii')})"
-    if is_older:
-        for word in _read_all(f"{base}/cmdline", _LONGEST_TEXT_BYTES).split(b"\0")[:64]:
-            if word.startswith(b"/") and (wanted.is_below(word) or wanted.is_below_pointer(word)):
-                return "command line"
+    if is_older and names_old_files(base, wanted):
+        return "command line"
     return None
+
+
+def names_old_files(base: str, wanted: Wanted) -> bool:
+    """The command line names something below an old root, or reached through a pointer that was swapped since."""
+    words = _read_all(f"{base}/cmdline", _LONGEST_TEXT_BYTES).split(b"\0")
+    return any(word.startswith(b"/") and (wanted.is_below(word) or wanted.is_below_pointer(word)) for word in words)

@@ -9,17 +9,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from suture.adapters.process import ProcessState, epoch_of_ticks, every_pid, read_process
 from suture.agent.doors import OldFiles, ScanResult, User
 from suture.agent.restarts.belonging import Supervised, read_supervised, unit_of
+from suture.agent.restarts.clearing import still_unknown
 from suture.agent.restarts.look import Wanted, how_it_uses
 from suture.agent.restarts.map_keys import keys_of
 from suture.agent.restarts.pointers import pointers_to
 from suture.agent.supervisor_state import SupervisedState
 
 _MOST_LOOKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOldFiles(OldFiles):
+    """With the old files' own paths: the kernel can then be asked whether anybody at all has them open."""
+
+    files: tuple[Path, ...] = ()
 
 
 class ProcScanner:
@@ -41,7 +50,7 @@ class ProcScanner:
             swapped_at: seconds since the epoch, of the latest swap.
         """
         roots = tuple(dict.fromkeys(Path(os.path.realpath(tree)) for tree in trees))
-        return OldFiles(keys_of(changed), roots, swapped_at)
+        return KnownOldFiles(keys_of(changed), roots, swapped_at, tuple(changed))
 
     def scan(self, old: OldFiles) -> ScanResult:
         """Look at every process until two looks in a row agree; where they never do, what either saw counts.
@@ -60,7 +69,9 @@ class ProcScanner:
         else:
             users = {(user.pid, user.started): user for user in (*before.users, *result.users)}
             result = ScanResult(tuple(users.values()), tuple(sorted({*before.unknown, *result.unknown})))
-        return ScanResult(result.users, result.unknown, (time.perf_counter() - began) * 1000)
+        files = old.files if isinstance(old, KnownOldFiles) else ()
+        unknown = still_unknown(result.unknown, files, wanted)
+        return ScanResult(result.users, unknown, (time.perf_counter() - began) * 1000)
 
     def _look(self, wanted: Wanted) -> ScanResult:
         supervised = read_supervised(self._state_directory) if self._state_directory is not None else Supervised({})
