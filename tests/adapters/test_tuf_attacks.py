@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from suture.adapters import tuf_held
 from suture.adapters.clock import SystemClock
 from suture.adapters.fetch import Fetcher
+from suture.adapters.files import write_file
 from suture.adapters.tuf_client import PollAnswer, RepositoryClient
 from suture.core.digests import Digest, digest_bytes
 from suture.core.errors import (
@@ -34,7 +36,7 @@ from suture.testing.repository import SimulatedRepository
 from suture.trust.documents import Index
 from suture.trust.floors import Floors
 from suture.trust.offers import RolloutState
-from suture.trust.paths import manifest_path
+from suture.trust.paths import manifest_path, patch_path
 
 ROLLOUT = "rollout-1.0-x86_64"
 RELEASE = "release-1.0-x86_64"
@@ -595,3 +597,82 @@ def test_all_network_errors_are_one_kind(world: World) -> None:
     with pytest.raises(NetworkError):
         world.poll()
     assert digest_bytes(b"") != world.pinned
+
+
+class Killed(BaseException):
+    """Stands for kill -9 between two writes."""
+
+
+@pytest.mark.parametrize("how", ["first poll", "later poll"])
+def test_a_process_killed_between_any_two_writes_leaves_a_directory_that_heals(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "later poll":
+        world.poll()
+    world.repository.rotate_root("timestamp")
+    world.repository.publish(2, b'{"level": 2}')
+    real = write_file
+    shutil.copytree(world.trust, world.path / "start") if world.trust.exists() else None
+    for survives in range(50):
+        if world.trust.exists():
+            world.empty_cache()
+        if (world.path / "start").exists():
+            shutil.copytree(world.path / "start", world.trust)
+        left = survives
+
+        def write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            real(path, data, mode=mode)
+
+        monkeypatch.setattr(tuf_held, "write_file", write)
+        try:
+            world.poll()
+            assert survives >= 6
+            return
+        except Killed:
+            monkeypatch.setattr(tuf_held, "write_file", real)
+            assert len(world.poll().index.levels) == 2
+            assert not world.poll().changed
+    pytest.fail("it never came to an end")
+
+
+def test_a_patch_whose_manifest_disagrees_with_tufs_metadata_is_not_fetched(world: World, tmp_path: Path) -> None:
+    path = patch_path("darkroom", "1.0-x86_64", 2, "imaging", 0)
+    world.repository.publish(2, b'{"level": 2}', [(path, b"patch")])
+    with world.client() as client:
+        client.poll()
+        for digest, size in ((digest_bytes(b"other"), 5), (digest_bytes(b"patch"), 6)):
+            with pytest.raises(RepositoryError):
+                client.fetch_patch(path, digest, size, tmp_path / "staged")
+        client.fetch_patch(path, digest_bytes(b"patch"), 5, tmp_path / "staged")
+    assert (tmp_path / "staged").read_bytes() == b"patch"
+
+
+@pytest.mark.parametrize(
+    "path", ["../../etc/passwd", "improvements/../x", "/etc/passwd", "improvements/a/b/c\r\nHost: x"]
+)
+def test_a_path_from_a_manifest_that_leads_elsewhere_is_not_asked_for(world: World, path: str) -> None:
+    with world.client() as client:
+        client.poll()
+        world.server.clear_log()
+        with pytest.raises(RepositoryError, match="target's path"):
+            client.fetch_document(path, 100)
+        assert world.server.log == ()
+
+
+def test_what_expired_since_the_poll_is_not_fetched(world: World) -> None:
+    with world.client() as client:
+        client.poll()
+        world.clock.moment = datetime.now(UTC) + timedelta(days=8)
+        with pytest.raises(ExpiredError):
+            client.fetch_document(manifest_path("darkroom", "1.0-x86_64", 1), 100)
+
+
+def test_the_index_of_another_baseline_in_the_journal_is_left_aside(world: World) -> None:
+    index = world.poll().index
+    world.known_index = msgspec.structs.replace(index, baseline="0.9-x86_64", issued="2200-01-01T00:00:00Z")
+    world.repository.publish(2, b'{"level": 2}')
+    assert world.poll().changed

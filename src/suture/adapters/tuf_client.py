@@ -24,6 +24,7 @@ from suture.core.clock import Clock
 from suture.core.digests import Digest, digest_bytes
 from suture.core.errors import (
     DigestMismatchError,
+    InputError,
     RepositoryError,
     SignatureError,
     SutureError,
@@ -58,7 +59,8 @@ class RepositoryClient:
         first_root_digest: digest of 1.root.json, from the product file.
         floors: from the journal. `client.floors` is what to write back, after errors too.
         clock: its steady clock bounds transfers, its wall clock judges expiry.
-        known_index: the last index that the journal remembers, so that an emptied directory forgets no digest.
+        known_index: the last index that the journal remembers, so that an emptied directory forgets no digest; one of
+            another baseline is left aside.
         allow_http_hosts, ca_file: see `Fetcher`.
         fetcher: one to share or to slow down in tests; else one is made.
     """
@@ -136,7 +138,7 @@ class RepositoryClient:
             digest: what the index or manifest says it is; must be what TUF's metadata says.
 
         Raises:
-            As `poll`; RepositoryError: no such target, too large, or signed with another digest;
+            As `poll`; RepositoryError: a path out of place, no such target, too large, or signed with another digest;
             DigestMismatchError: the bytes are not the signed ones.
         """
         target = self._signed_target(path, digest, None, maximum_bytes)
@@ -206,8 +208,11 @@ class RepositoryClient:
     def _question(self) -> Question:
         held = self._held()
         kept = None if held is None else held_index(self._directory, held)
-        known = tuple(index for index in (self._known_index, kept) if index is not None)
-        return Question(self.product, self.baseline_identity, self.floors, self._clock.now(), known)
+        place = (self.product, self.baseline_identity)
+        known = tuple(
+            one for one in (self._known_index, kept) if one is not None and (one.product, one.baseline) == place
+        )
+        return Question(*place, self.floors, self._clock.now(), known)
 
     def _keep_progress(self, refresh: Refresh, working: Path) -> None:
         """Keep the roots and the timestamp of a refresh that failed later (TUF specification §5.3.8, §5.4.5).
@@ -244,7 +249,10 @@ class RepositoryClient:
     # --- targets ---------------------------------------------------------------------------------------------------
 
     def _signed_target(self, path: str, digest: str | None, size: int | None, maximum_bytes: int) -> SignedTarget:
-        check_target_path(path)
+        try:
+            check_target_path(path)
+        except InputError as error:  # manifests name paths, so it is the publisher's fault
+            raise RepositoryError(error.message) from error
         refresh = self._refresh or self._reopened()
         answer = self._answer
         if answer is not None:  # long after the poll the answer may be out of date

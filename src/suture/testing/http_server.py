@@ -12,51 +12,14 @@ import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from suture.testing.http_faults import Fault, LoggedRequest
 
-class Fault(StrEnum):
-    """What goes wrong with a path."""
-
-    TRICKLE = "trickle"
-    """One byte every `step_seconds`."""
-    TRICKLE_HEADERS = "trickle-headers"
-    ENDLESS = "endless"
-    ENDLESS_HEADERS = "endless-headers"
-    REDIRECT = "redirect"
-    SERVER_ERROR = "server-error"
-    NOT_FOUND = "not-found"
-    TRUNCATED = "truncated"
-    """The right Content-Length, half of the body, then the connection is closed."""
-    FLIPPED = "flipped"
-    """One bit of the body differs."""
-    WRONG_ETAG = "wrong-etag"
-    """Each answer carries another ETag."""
-    ALWAYS_304 = "always-304"
-    HANG = "hang"
-    """The request is read and never answered."""
-    GZIP = "gzip"
-    NO_RANGES = "no-ranges"
-    WRONG_RANGE = "wrong-range"
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedRequest:
-    """One request: its path, the status of the answer (0 for none), the bytes sent, and its headers."""
-
-    path: str
-    status: int
-    body_bytes: int
-    head_bytes: int
-    headers: tuple[tuple[str, str], ...]
-
-    def header(self, name: str) -> str:
-        """A request header's value, or the empty string."""
-        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+__all__ = ["Fault", "LoggedRequest", "RepositoryServer", "serve"]
 
 
 @dataclass
@@ -69,6 +32,8 @@ class _State:
     log: list[LoggedRequest] = field(default_factory=list)
     connections: int = 0
     sockets: set[socket.socket] = field(default_factory=set)
+    answering: int = 0
+    settled: threading.Condition = field(default_factory=threading.Condition)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -123,8 +88,14 @@ class RepositoryServer:
 
     @property
     def log(self) -> tuple[LoggedRequest, ...]:
-        """The requests since the last `clear_log`."""
-        return tuple(self._state.log)
+        """The requests since the last `clear_log`, in the order in which their answers ended.
+
+        A client may have its answer before the server has noted it, so this waits for answers under way, a second at
+        most (some hang on purpose).
+        """
+        with self._state.settled:
+            self._state.settled.wait_for(lambda: self._state.answering == 0, timeout=1)
+            return tuple(self._state.log)
 
     @property
     def connections(self) -> int:
@@ -133,8 +104,10 @@ class RepositoryServer:
 
     def clear_log(self) -> None:
         """Forget what was asked so far."""
-        self._state.log.clear()
-        self._state.connections = 0
+        with self._state.settled:
+            self._state.settled.wait_for(lambda: self._state.answering == 0, timeout=1)
+            self._state.log.clear()
+            self._state.connections = 0
 
     def set_fault(self, pattern: str, fault: Fault, *, step_seconds: float = 0.05, redirect_to: str = "") -> None:
         """Break the paths that match a shell pattern, such as ``/metadata/timestamp.json`` or ``*``."""
@@ -184,15 +157,19 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server_state
         fault = next((value for key, value in state.faults.items() if fnmatchcase(self.path, key)), None)
         self.status, self.sent, self.head_bytes = 0, 0, 0
+        with state.settled:
+            state.answering += 1
         try:
             if fault is None or not self._spoil(fault):
                 self._serve(fault)
         except OSError:
             self.close_connection = True
         finally:
-            state.log.append(
-                LoggedRequest(self.path, self.status, self.sent, self.head_bytes, tuple(self.headers.items()))
-            )
+            entry = LoggedRequest(self.path, self.status, self.sent, self.head_bytes, tuple(self.headers.items()))
+            with state.settled:
+                state.log.append(entry)
+                state.answering -= 1
+                state.settled.notify_all()
 
     def _spoil(self, fault: Fault) -> bool:
         state = self.server_state
