@@ -51,7 +51,7 @@ class Cast:
         address = f"http://127.0.0.1:{self.stage.service_port}"
         return {
             "product": PRODUCT,
-            "title": "Darkroom, a thumbnail service",
+            "title": "Darkroom",
             "vendor": "Darkroom Works",
             "release": {"kind": "file", "path": str(self.stage.installed / "RELEASE")},
             "root": str(self.stage.baseline),
@@ -75,7 +75,7 @@ class Cast:
         words += ["--cve", fix.cve, "--severity", fix.severity, "--title", fix.title]
         words += ["--purl", f"pkg:pypi/{self.pair.package.lower()}@{self.pair.old}"]
         words += ["--known-exploited"] if fix.known_exploited else []
-        words += ["--restart-service", SERVICE, "--health", "http:health"]
+        words += ["--restart-service", SERVICE, "--health", "http:health", "--no-full-size"]
         built = self.commands.suture("publisher", "build", *words)
         self._publisher("release", self.stage.workshop, str(built["level"]))
         return time.monotonic()

@@ -16,6 +16,7 @@ from suture.demo.outside import (
     ask_versions,
     digest_of_tree,
     mapped_files,
+    requests_in,
     service_pids,
     users_of,
 )
@@ -39,7 +40,10 @@ class Findings:
     new_versions: Versions | None = None
     first: Measurements = field(default_factory=Measurements)
     published_at: float = 0.0
+    polled_at: float = 0.0
+    """When the agent's look that found (a) reached the repository, by the repository's own log."""
     effective_at: float = 0.0
+    """When the status file first called (a) effective."""
     patch_bytes: int = 0
     rollback_reason: str = ""
     bad_rolled_back: bool = False
@@ -96,9 +100,10 @@ class Chapters:
             self.record.fact(f"patch of (a): {self.findings.patch_bytes:,} bytes")
         with self.record.step("The agent finds (a) by itself, installs it and proves it effective"):
             status, at = self._wait("(a) to be effective", lambda s: s.level == 1 and s.effective)
-            self.findings.effective_at = at
+            self.findings.effective_at = self._first_sight("1 effective", at)
+            self.findings.polled_at = self._poll_that_found()
             self.findings.first = status.measurements
-            self._mark("device", "(a) effective: no process uses the old files", at)
+            self._mark("device", "(a) effective: no process uses the old files", self.findings.effective_at)
             self._check_new(1)
             self.record.fact(f"{self._measured(status.measurements)}")
             self._steady()
@@ -141,7 +146,8 @@ class Chapters:
             self._mark("device", "(b) failed its health check: back to (a)", at)
             self.record.fact(self.findings.rollback_reason[:300])
             self._steady()
-            claim(_state_of(self._status(), 2) == "rolled-back", "the agent remembers (b) and does not try it again")
+            status, _ = self._wait("the status", lambda _: True)
+            claim(_state_of(status, 2) == "rolled-back", "the agent remembers (b) and does not try it again")
 
     # --- 6 --------------------------------------------------------------------------------------------------------
 
@@ -170,8 +176,11 @@ class Chapters:
         commands = self.cast.commands
         with self.record.step("The person switches automatic install off; the repository goes away"):
             commands.suture("settings", "set", "automatic-install", "off")
+            self._wait("the agent to have read the setting", lambda s: not s.settings.automatic_install)
             commands.suture("settings", "set", "poll-interval", QUIET_INTERVAL)
-            self._wait("the agent to have read the settings", lambda s: not s.settings.automatic_install)
+            self._steady()
+            last = max(moment for moment, _, _ in requests_in(self.stage.logs / "repository-requests.log"))
+            claim(time.time() - last > STEADY_SECONDS / 2, f"the agent's next look is {QUIET_INTERVAL} away")
             self.cast.processes.stop("repository")
             self._mark("publisher", "repository stopped", time.monotonic())
         with self.record.step("The person removes (c), offline"), self._counted() as prefix:
@@ -179,7 +188,7 @@ class Chapters:
             removed_at = time.monotonic()
             status, at = self._wait("the baseline to be in place", lambda s: s.level == 0 and _settled(s))
             self.findings.reopened = tuple(sorted(entry.cve for entry in status.open_cves))
-            claim(cve in str(answer), f"`suture remove` says that {cve} is open again")
+            claim(cve in answer["reopened_cves"], f"`suture remove` says that {cve} is open again")
             claim(cve in self.findings.reopened, f"`suture status` says that {cve} is open again")
             self._check_baseline()
             self._mark("device", f"person removes (c): {cve} is open again", min(removed_at, at))
@@ -220,11 +229,23 @@ class Chapters:
             claim(not stray, f"the service's worker {pid} maps nothing of the store")
         self.record.fact(f"service: {_words_of(versions)}; the baseline is byte for byte the same")
 
+    def _first_sight(self, state: str, otherwise: float) -> float:
+        """When the status file first began with these words."""
+        sights = self.watcher.sights if self.watcher is not None else []
+        return next(
+            (sight.at for sight in sights if sight.what == "state" and sight.value.startswith(state)), otherwise
+        )
+
+    def _poll_that_found(self) -> float:
+        """When the first request for a changed timestamp after the release came, in the repository's log."""
+        offset = time.time() - time.monotonic()
+        for moment, path, status in requests_in(self.stage.logs / "repository-requests.log"):
+            if path == "/metadata/timestamp.json" and status == 200 and moment - offset >= self.findings.published_at:
+                return moment - offset
+        raise ServiceError("cannot find the agent's look that found (a) in the repository's log")
+
     def _wait(self, what: str, holds: Callable[[ProductStatus], bool]) -> tuple[ProductStatus, float]:
         return self.cast.commands.wait(what, holds)
-
-    def _status(self) -> ProductStatus:
-        return self.cast.commands.status()
 
     def _steady(self) -> None:
         """Leave the state as it is under load for a while, and look that every answer was right so far."""
@@ -245,9 +266,10 @@ class Chapters:
         return sum(path.stat().st_size for path in patches)
 
     def _measured(self, taken: Measurements) -> str:
-        publish = self.findings.effective_at - self.findings.published_at
+        found = self.findings
         return (
-            f"poll to effective {taken.poll_to_effective_seconds or 0:.1f} s (release to effective {publish:.1f} s), "
+            f"poll to effective {found.effective_at - found.polled_at:.2f} s, "
+            f"release to effective {found.effective_at - found.published_at:.1f} s, "
             f"swap {taken.swap_milliseconds or 0:.2f} ms, restart {taken.restart_milliseconds or 0:.0f} ms"
         )
 
@@ -261,8 +283,8 @@ def _words_of(versions: Versions) -> str:
 
 
 def _settled(status: ProductStatus) -> bool:
-    """Nothing is under way."""
-    return status.state == "baseline" and not status.held_back_by
+    """Nothing is under way, and nobody uses other files than those in place."""
+    return status.state == "baseline" and status.effective
 
 
 def _level_of(pointer: Path) -> int:

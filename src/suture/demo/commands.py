@@ -56,16 +56,13 @@ class Commands:
         except msgspec.DecodeError as error:
             raise ServiceError(f"cannot read what `{_short(done)}` answered: {error}") from error
 
-    def status(self) -> ProductStatus:
-        """What `suture status --json` says of the product."""
+    def status(self) -> ProductStatus | None:
+        """What `suture status --json` says of the product; None before the agent's first look."""
         done = self.processes.run("status", [suture_command(), "status", "--json"])
         if done.code != 0:
             raise ServiceError(_failure(done), advice=f"see {self.processes.logs}/status.log")
         status = msgspec.json.decode(done.output, type=Status)
-        for product in status.products:
-            if product.product == self.product:
-                return product
-        raise ServiceError(f"cannot find {self.product} in `suture status`")
+        return next((product for product in status.products if product.product == self.product), None)
 
     def wait(
         self, what: str, holds: Callable[[ProductStatus], bool], *, timeout_seconds: float = 45
@@ -83,16 +80,21 @@ class Commands:
             self.processes.check_alive()
             asked = time.monotonic()
             status = self.status()
-            if holds(status):
+            if status is not None and holds(status):
                 return status, asked
             if asked > deadline:
-                why = "; ".join(f"{reason.code}: {reason.text}" for reason in status.why) or "it does not say why"
                 raise ServiceError(
-                    f"cannot wait any longer for {what} ({timeout_seconds:.0f} s): the device stands at "
-                    f"{status.display}, {status.state} ({why[:600]})",
+                    f"cannot wait any longer for {what} ({timeout_seconds:.0f} s): {_standing(status)}",
                     advice=f"look at {self.processes.logs}/agent.log",
                 )
             time.sleep(POLL_SECONDS)
+
+
+def _standing(status: ProductStatus | None) -> str:
+    if status is None:
+        return "`suture status` does not know the product"
+    why = "; ".join(f"{reason.code}: {reason.text}" for reason in status.why) or "it does not say why"
+    return f"the device stands at {status.display}, {status.state} ({why[:600]})"
 
 
 def _short(done: Done) -> str:

@@ -7,6 +7,7 @@ however it ends.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from rich.console import Console
 from suture.core.errors import ServiceError, SutureError
 from suture.demo import stage as stages
 from suture.demo import wheels
+from suture.demo.apart import run_apart, unreadable_processes
 from suture.demo.cast import Cast
 from suture.demo.chapters import Chapters
 from suture.demo.commands import Commands
@@ -34,6 +36,7 @@ from suture.demo.timeline import draw
 
 INTERRUPTED = 130
 MINIMUM_REQUESTS = 1000
+PIPE_COLUMNS = 140
 COMPRESSION_SECONDS = 120.0
 
 
@@ -41,21 +44,39 @@ def main(words: list[str] | None = None) -> int:
     """Run the demo; 0, or the exit code of what failed, or 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m suture.demo.darkroom", description="Suture's demo")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="where everything goes")
-    given = parser.parse_args(words)
+    out: Path = parser.parse_args(words).out.absolute()
     console = Console(highlight=False, soft_wrap=True)
-    out = given.out.absolute()
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=True, width=PIPE_COLUMNS)
+    try:
+        unreadable = unreadable_processes() if os.geteuid() == 0 else ()
+        if not unreadable:
+            return _play(out, console)
+        console.print(
+            f"Even root may not read {_plain(', '.join(unreadable))} here, and what is not read might use old files:\n"
+            "the demo runs in a process namespace of its own."
+        )
+        return run_apart(lambda: _play(out, console))
+    except SutureError as error:
+        return _failed(error, out, console)
+
+
+def _play(out: Path, console: Console) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        stage = stages.clear_stage(out)
-        _run(stage, console)
+        _run(stages.clear_stage(out), console)
     except SutureError as error:
-        console.print(f"\n[bold red]The demo failed:[/] {_plain(error.message)}")
-        console.print(f"  next: {_plain(error.advice)}\n  logs: {out}/logs")
-        return error.exit_code
+        return _failed(error, out, console)
     except KeyboardInterrupt:
         console.print(f"\n[bold]Interrupted; nothing is left running.[/] Logs: {out}/logs")
         return INTERRUPTED
     return 0
+
+
+def _failed(error: SutureError, out: Path, console: Console) -> int:
+    console.print(f"\n[bold red]The demo failed:[/] {_plain(error.message)}")
+    console.print(f"  next: {_plain(error.advice)}\n  logs: {out}/logs")
+    return error.exit_code
 
 
 def _interrupt(*_: object) -> None:

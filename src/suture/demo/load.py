@@ -2,8 +2,8 @@
 
 A process of its own (``python -m suture.demo.load …``), so that nothing in the demo can slow or spare it. A request
 counts only if every byte of its thumbnail is the one made beforehand. Half of the threads keep their connection, half
-open one for each request; some requests ask for a slow answer, so that some are in flight at any moment. Times are
-CLOCK_MONOTONIC seconds, which every process of the machine shares.
+open one for each request; two more ask for slow answers only, so that some request is in flight at any moment. Times
+are CLOCK_MONOTONIC seconds, which every process of the machine shares.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 TIMEOUT_SECONDS = 15
-DWELL_SECONDS = 0.25
-DWELL_EVERY = 5
-"""One request in so many asks for a slow answer."""
+DWELL_SECONDS = 0.35
+SLOW_THREADS = 2
+"""Threads that ask for one slow answer after the other, besides the steady ones: at any moment one is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +100,16 @@ class Client:
             self._connection = None
 
 
-def schedule(wanted: list[Wanted], offset: int) -> Iterator[tuple[Wanted, float]]:
-    """An endless round of thumbnails, started at a thread's own place, every few of them slow."""
+def schedule(wanted: list[Wanted], offset: int) -> Iterator[Wanted]:
+    """An endless round of thumbnails, started at a thread's own place."""
     for number in itertools.count(offset):
-        yield wanted[number * 7 % len(wanted)], DWELL_SECONDS if number % DWELL_EVERY == 0 else 0.0
+        yield wanted[number * 7 % len(wanted)]
 
 
-def run_thread(client: Client, turns: Iterator[tuple[Wanted, float]], gap: float, record: Recorder) -> None:
+def run_thread(client: Client, turns: Iterator[Wanted], gap: float, dwell: float, record: Recorder) -> None:
     """Ask, record, wait for the next beat of `gap` seconds; a late beat is not made up for."""
     beat = time.monotonic()
-    for wanted, dwell in turns:
+    for wanted in turns:
         record.put(client.ask(wanted, dwell))
         beat = max(beat + gap, time.monotonic())
         if record.stop.wait(beat - time.monotonic()):
@@ -161,19 +161,17 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--expectations", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=32.0, help="requests a second, all threads together")
+    parser.add_argument("--rate", type=float, default=32.0, help="requests a second, all steady threads together")
     parser.add_argument("--seconds", type=float, default=None)
     given = parser.parse_args(words)
     wanted = wanted_from(given.expectations)
     record = Recorder(given.record)
-    gap = given.threads / given.rate
-    threads = [
-        threading.Thread(
-            target=run_thread,
-            args=(Client(given.host, given.port, keeps=number % 2 == 0), schedule(wanted, number * 11), gap, record),
-        )
-        for number in range(given.threads)
-    ]
+    threads = []
+    for number in range(given.threads + SLOW_THREADS):
+        client = Client(given.host, given.port, keeps=number % 2 == 0)
+        pace = (given.threads / given.rate, 0.0) if number < given.threads else (0.0, DWELL_SECONDS)
+        turns = schedule(wanted, number * 11)
+        threads.append(threading.Thread(target=run_thread, args=(client, turns, *pace, record)))
     for thread in threads:
         thread.start()
     if threading.current_thread() is threading.main_thread() and given.seconds is None:

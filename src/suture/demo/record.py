@@ -38,6 +38,7 @@ class Result(msgspec.Struct, frozen=True):
     patch_bytes: int
     """What the repository serves as the patch of (a)."""
     poll_to_effective_seconds: float
+    """From the request that found (a), by the repository's log, to the status file that calls it effective."""
     swap_milliseconds: float
     restart_milliseconds: float
     requests_total: int

@@ -42,7 +42,7 @@ def result_of(story: Story) -> Result:
         cves=(story.pair.fix.cve,),
         full_bytes=story.full[0],
         patch_bytes=found.patch_bytes,
-        poll_to_effective_seconds=round(first.poll_to_effective_seconds or 0.0, 3),
+        poll_to_effective_seconds=round(found.effective_at - found.polled_at, 3),
         swap_milliseconds=round(first.swap_milliseconds or 0.0, 3),
         restart_milliseconds=round(first.restart_milliseconds or 0.0, 1),
         requests_total=len(story.requests),

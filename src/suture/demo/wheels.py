@@ -30,7 +30,7 @@ MAXIMUM_UNPACKED_BYTES = 256 * MIB
 MAXIMUM_ENTRIES = 5000
 FETCH_SECONDS = 120
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, struct.error)
-"""All that zipfile raises on damaged archives, as flipping their bytes shows (NotImplementedError is a RuntimeError)."""
+"""All that zipfile raises on damaged archives, as flipping bytes shows (NotImplementedError is a RuntimeError)."""
 
 
 @dataclass(frozen=True, slots=True)
