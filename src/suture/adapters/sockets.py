@@ -218,6 +218,8 @@ def ask_loopback(url: str, *, timeout_seconds: float) -> HttpAnswer:
             connection.request("GET", target, headers={"Connection": "close", "User-Agent": "suture-health"})
             answer = connection.getresponse()
             body = answer.read(4096).decode("utf-8", "replace")
+            if time.monotonic() >= deadline:  # cut off in mid-answer, http.client takes what it has for all of it
+                raise TimeoutError
             return HttpAnswer(answer.status, body, answer.getheader("Suture-Worker"))
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

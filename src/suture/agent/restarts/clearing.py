@@ -1,7 +1,7 @@
 """When a process that may not be inspected can be cleared after all: by the kernel's own word on the files.
 
-A write lease (fcntl(2), F_SETLEASE with F_WRLCK) is granted only where no other open file description of the file exists
-in the whole system, mappings included: so it proves, whoever may be inspected, that nobody has an old file open or
+A write lease (fcntl(2), F_SETLEASE with F_WRLCK) is granted only where the whole system has no other open file
+description of the file, mappings included: so it proves, whoever may be inspected, that nobody has an old file open or
 mapped. What it cannot see is a file that was read once and closed. Therefore such a process is cleared only if it also
 began before the old files existed, and its command line (which is not hidden with the rest) does not name them.
 Everything else stays unknown.
