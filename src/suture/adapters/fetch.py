@@ -143,17 +143,13 @@ class Fetcher:
         Raises:
             NetworkError: as `get`; what was written stays for the next try.
         """
-        headers = {}
-        if offset:
-            headers["Range"] = f"bytes={offset}-{size - 1}"
-            if if_range:
-                headers["If-Range"] = if_range
+        headers = {"Range": f"bytes={offset}-{size - 1}"} if offset else {}
+        if offset and if_range:
+            headers["If-Range"] = if_range
         response = self._request(url, headers, size, deadline)
         self._expect(url, response, (200, 206) if offset else (200,))
         if response.status == 206:
-            if response.getheader("Content-Range", "").strip() != f"bytes {offset}-{size - 1}/{size}":
-                self._drop(url, response)
-                raise UnreachableError(f"cannot resume {url}: the server sends another range than was asked for")
+            self._verify_range(url, response, f"bytes {offset}-{size - 1}/{size}")
         elif offset:
             restart()
             offset = 0
@@ -224,6 +220,11 @@ class Fetcher:
         if 300 <= status < 400:
             raise StatusError(f"cannot read {url}: the server redirects ({status}), which is not followed", status)
         raise StatusError(f"cannot read {url}: the server answers {status}", status)
+
+    def _verify_range(self, url: str, response: http.client.HTTPResponse, wanted: str) -> None:
+        if response.getheader("Content-Range", "").strip() != wanted:
+            self._drop(url, response)
+            raise UnreachableError(f"cannot resume {url}: the server sends another range than was asked for")
 
     def _chunks(self, url: str, response: http.client.HTTPResponse, maximum_bytes: int) -> Iterator[bytes]:
         received = 0

@@ -71,14 +71,7 @@ class SimulatedRepository:
         }
         online = CryptoSigner.generate_ed25519()
         self.signers |= {role: [online] for role in (TIMESTAMP, SNAPSHOT, self.rollout_name)}
-        self.lifetimes: dict[str, timedelta] = {
-            ROOT: timedelta(days=730),
-            TARGETS: timedelta(days=730),
-            self.release: timedelta(days=365),
-            TIMESTAMP: timedelta(days=7),
-            SNAPSHOT: timedelta(days=14),
-            self.rollout_name: timedelta(days=7),
-        }
+        self.lifetimes = _lifetimes(self.release, self.rollout_name)
         self.documents: dict[str, Document] = {
             ROOT: Root(consistent_snapshot=True),
             TIMESTAMP: Timestamp(),
@@ -272,3 +265,15 @@ class SimulatedRepository:
 def _meta(version: int, file: Path) -> MetaFile:
     data = file.read_bytes()
     return MetaFile.from_data(version, data, ["sha256"])
+
+
+def _lifetimes(release: str, rollout: str) -> dict[str, timedelta]:
+    """spec/repository.md §3: offline roles live long, online ones are signed again every few days."""
+    return {
+        ROOT: timedelta(days=730),
+        TARGETS: timedelta(days=730),
+        release: timedelta(days=365),
+        TIMESTAMP: timedelta(days=7),
+        SNAPSHOT: timedelta(days=14),
+        rollout: timedelta(days=7),
+    }
