@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,8 +162,14 @@ class ChainWorld:
 
 
 @contextlib.contextmanager
-def chain_world(root: Path) -> Iterator[ChainWorld]:
-    """A world with nothing published and the device told of the product."""
+def chain_world() -> Iterator[ChainWorld]:
+    """A world with nothing published and the device told of the product.
+
+    Not below pytest's own directories: those are private (and made so again by every session that starts), but health
+    commands run as another user, who must get through.
+    """
+    root = Path(tempfile.mkdtemp(prefix="suture-chain-"))
+    root.chmod(0o755)
     world = ChainWorld(root)
     try:
         world.found()
@@ -169,3 +177,4 @@ def chain_world(root: Path) -> Iterator[ChainWorld]:
         yield world
     finally:
         world.stop_serving()
+        shutil.rmtree(root)

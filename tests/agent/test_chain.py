@@ -13,12 +13,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[ChainWorld]:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        if parent.name.startswith("pytest"):
-            parent.chmod(0o755)
-    with chain_world(tmp_path) as made:
+def world() -> Iterator[ChainWorld]:
+    with chain_world() as made:
         yield made
 
 

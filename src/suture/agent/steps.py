@@ -36,6 +36,13 @@ RESTART_DEADLINE_SECONDS = 90.0
 UNHEALTHY_BEFORE = "unhealthy-before"
 
 
+class UnhealthyBefore(msgspec.Struct, frozen=True):
+    """The checks that failed already before the swap of operation `number`."""
+
+    number: int
+    checks: tuple[str, ...]
+
+
 class StepRunner:
     """The steps of one product's operations."""
 
@@ -57,7 +64,7 @@ class StepRunner:
             case Step.RESTART:
                 self._restart(state, operation)
             case Step.CHECK:
-                self._check(state, operation.level)
+                self._check(state, operation)
             case Step.FETCH:
                 raise AssertionError("a fetch is done by the poller, without the lock")
         return 0.0
@@ -84,10 +91,26 @@ class StepRunner:
         level = operation.level
         manifest = self.manifest(state, level)
         verify_eligible(manifest, self.product)
-        graft = self.device.graft
-        graft.verify_pins(self.product, {change.name: change.pins for change in manifest.components})
+        self.device.graft.verify_pins(self.product, {change.name: change.pins for change in manifest.components})
         waiting = self.waiting_directory(state, level)
-        new = waiting / "new"
+        if not self._is_staged(state, manifest):
+            self._apply_and_stage(state, operation, manifest, waiting)
+        with host_errors(f"clear {waiting}"):
+            shutil.rmtree(waiting, ignore_errors=True)
+
+    def _is_staged(self, state: ProductState, manifest: Manifest) -> bool:
+        """A crash after staging: what is there and verifies need not be made, and its patches may be gone."""
+        if manifest.level not in self.device.graft.levels(self.product, state.baseline):
+            return False
+        try:
+            self.device.graft.verify(self.product, state.baseline, manifest.level, layers(manifest))
+        except SutureError:
+            self.device.graft.discard(self.product, state.baseline, manifest.level)
+            return False
+        return True
+
+    def _apply_and_stage(self, state: ProductState, operation: Operation, manifest: Manifest, waiting: Path) -> None:
+        level, graft, new = manifest.level, self.device.graft, waiting / "new"
         for change in manifest.components:
             reference = choose_patch(change, operation.origin)
             old = graft.tree(self.product, state.baseline, reference.from_level) / self._component_path(change.name)
@@ -103,8 +126,6 @@ class StepRunner:
             parse_time(manifest.issued),
         )
         graft.verify(self.product, state.baseline, level, layers(manifest))
-        with host_errors(f"clear {waiting}"):
-            shutil.rmtree(waiting, ignore_errors=True)
 
     def waiting_directory(self, state: ProductState, level: int) -> Path:
         """Where what was fetched for a level waits to be staged: private, ours alone."""
@@ -120,20 +141,28 @@ class StepRunner:
             manifest = self.manifest(state, operation.level)
             self.device.graft.verify_pins(self.product, {change.name: change.pins for change in manifest.components})
             self.device.graft.verify(self.product, state.baseline, operation.level, layers(manifest))
-            if operation.kind in (Kind.INSTALL, Kind.RECALL):
-                self._look_before(manifest)
+            # After a crash the swap may have been made: then it is too late to look at how things were before it.
+            swapped = self.device.graft.current(self.product, state.baseline) == operation.level
+            if operation.kind in (Kind.INSTALL, Kind.RECALL) and not swapped:
+                self._look_before(manifest, operation.number)
         milliseconds = self.device.graft.swap(self.product, state.baseline, operation.level)
         self.measure(swap_milliseconds=milliseconds)
         return time.time()
 
-    def _look_before(self, manifest: Manifest) -> None:
+    def _look_before(self, manifest: Manifest, number: int) -> None:
         """Which declared checks fail already: an older fault must not blame the new level."""
         checks = [check for check in manifest.health if not isinstance(check, StaysUpCheck)]
         failing: list[str] = []
         for check in checks:
             outcomes = self.device.health.check(self.product, manifest.restart, [check])
             failing.extend(outcome.check for outcome in outcomes if not outcome.ok)
-        self.device.journal.keep_fact(self.product.product, UNHEALTHY_BEFORE, msgspec.json.encode(failing))
+        fact = UnhealthyBefore(number, tuple(failing))
+        self.device.journal.keep_fact(self.product.product, UNHEALTHY_BEFORE, msgspec.json.encode(fact))
+
+    def _unhealthy_before(self, number: int) -> frozenset[str]:
+        kept = self.device.journal.fact(self.product.product, UNHEALTHY_BEFORE)
+        fact = msgspec.json.decode(kept, type=UnhealthyBefore) if kept is not None else UnhealthyBefore(0, ())
+        return frozenset(fact.checks) if fact.number == number else frozenset()
 
     # --- restart and check -------------------------------------------------------------------------------------------
 
@@ -176,10 +205,10 @@ class StepRunner:
                 return None
             return RestartOutcome(name=name, ok=False, reason=error.message, milliseconds=0.0)
 
-    def _check(self, state: ProductState, level: int) -> None:
+    def _check(self, state: ProductState, operation: Operation) -> None:
+        level = operation.level
         manifest = self.manifest(state, level)
-        kept = self.device.journal.fact(self.product.product, UNHEALTHY_BEFORE)
-        before = set(msgspec.json.decode(kept, type=list[str])) if kept is not None else set()
+        before = self._unhealthy_before(operation.number)
         for check in manifest.health:
             for outcome in self.device.health.check(self.product, manifest.restart, [check]):
                 if not outcome.ok and outcome.check not in before:
