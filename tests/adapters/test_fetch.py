@@ -65,6 +65,14 @@ def test_a_conditional_request_that_changed_nothing_brings_no_body(server: Repos
     assert again.validators == first.validators
 
 
+def test_a_server_without_etags_is_asked_by_time(server: RepositoryServer, fetcher: Fetcher) -> None:
+    known = Validators(last_modified="Sun, 01 Mar 2026 12:00:00 GMT")
+    server.set_fault("/small", Fault.ALWAYS_304)
+    answer = fetcher.get(f"{server.url}/small", maximum_bytes=9, deadline=Deadline(CLOCK, 5), known=known)
+    assert answer.body is None
+    assert server.log[0].header("If-Modified-Since") == known.last_modified
+
+
 def test_a_304_that_was_not_asked_for_is_no_answer(server: RepositoryServer, fetcher: Fetcher) -> None:
     server.set_fault("/small", Fault.ALWAYS_304)
     with pytest.raises(StatusError, match="304"):

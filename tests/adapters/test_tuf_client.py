@@ -170,3 +170,16 @@ def test_rotated_keys_are_followed(tmp_path: Path, repository: SimulatedReposito
         repository.lifetimes["timestamp"] = timedelta(days=3)
         repository.refresh()
         assert client.poll().changed
+
+
+def test_a_version_with_signs_that_urls_quote_is_found(tmp_path: Path) -> None:
+    made = SimulatedRepository(tmp_path / "repository", baseline_identity="1.0+b~1-any")
+    made.publish(1, MANIFEST)
+    with serve(made.directory) as server:
+        directory, pinned = tmp_path / "trust", made.first_root_digest
+        with RepositoryClient(
+            "darkroom", "1.0+b~1-any", directory, [f"{server.url}/"], pinned, Floors(), SystemClock()
+        ) as client:
+            assert client.poll().rollout.state is RolloutState.PRESENT
+            assert client.fetch_document(manifest_path("darkroom", "1.0+b~1-any", 1), 100) == MANIFEST
+            assert not client.poll().changed

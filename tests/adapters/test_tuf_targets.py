@@ -170,3 +170,10 @@ def test_a_whole_partial_file_needs_no_request(server: RepositoryServer, place: 
     place.with_name(f".1.patch.{DIGEST[-16:]}.part").write_bytes(DATA)
     assert download([server], place).traffic.requests == 0
     assert place.read_bytes() == DATA
+
+
+def test_what_another_download_to_this_place_left_is_cleared(server: RepositoryServer, place: Path) -> None:
+    place.with_name(".1.patch.0123456789abcdef.part").write_bytes(b"old")
+    place.with_name(".2.patch.0123456789abcdef.part").write_bytes(b"another's")
+    download([server], place)
+    assert left(place) == [".2.patch.0123456789abcdef.part", "1.patch"]

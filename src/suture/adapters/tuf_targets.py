@@ -56,6 +56,7 @@ def download_target(
     """
     with _open_directory(destination.parent) as directory:
         name = f".{destination.name}.{digest[-16:]}.part"
+        _drop_other_partials(directory, destination, name)
         with _open_partial(directory, name, size, destination) as partial:
             if not _complete(fetcher, urls, partial, size, digest, deadline, progress):
                 with host_errors(f"remove {name}"):
@@ -183,6 +184,15 @@ def _open_partial(directory: int, name: str, size: int, destination: Path) -> It
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _drop_other_partials(directory: int, destination: Path, kept: str) -> None:
+    """Remove what broken-off downloads of other bytes to the same destination left."""
+    with host_errors(f"clear {destination.parent}"):
+        for name in os.listdir(directory):
+            if name.startswith(f".{destination.name}.") and name.endswith(".part") and name != kept:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
 
 
 def _is_our_partial(directory: int, name: str, size: int) -> bool:
