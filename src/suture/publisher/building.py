@@ -14,6 +14,7 @@ from suture.core.clock import parse_time
 from suture.core.digests import digest_bytes
 from suture.core.errors import ImprovementError, InputError, ManifestError
 from suture.core.level import MAXIMUM_LEVEL
+from suture.core.version import VERSION
 from suture.improvement.manifest import (
     Baseline,
     Fix,
@@ -21,7 +22,7 @@ from suture.improvement.manifest import (
     Manifest,
     Restart,
 )
-from suture.improvement.manifest_rules import check_manifest, encode_manifest
+from suture.improvement.manifest_rules import encode_manifest, parse_manifest
 from suture.publisher.advisory import AdvisoryFacts, write_advisory
 from suture.publisher.building_component import BuiltComponent, Progress, build_component
 from suture.publisher.earlier import EarlierLevel, History, read_earlier
@@ -133,8 +134,8 @@ def build_improvement(
         removable=request.removable,
         coverage_ends=request.coverage_ends,
     )
-    check_manifest(manifest)
     data = encode_manifest(manifest)
+    _read_as_a_device(data, manifest)
     sizes = _measure(imported, changed_parts, request.measure_full, progress)
     files = {MANIFEST_NAME: data, ADVISORY_NAME: advisory_bytes, SIZES_NAME: msgspec.json.encode(sizes)}
     for part in changed_parts:
@@ -142,6 +143,15 @@ def build_improvement(
     progress("staging", 0, 0)
     changed = stage(workshop, request.baseline.identity, level, files, replace=request.replace)
     return Built(manifest, digest_bytes(data), sizes, carried, changed)
+
+
+def _read_as_a_device(data: bytes, manifest: Manifest) -> None:
+    """Whatever a device would refuse is refused before anybody signs it."""
+    identity = manifest.baseline.identity
+    product, level = manifest.product, manifest.level
+    parsed = parse_manifest(data, agent_version=VERSION, product=product, baseline_identity=identity, level=level)
+    if parsed != manifest:
+        raise ManifestError("cannot build: the manifest does not read back as it was written")
 
 
 def choose_level(history: History, request: BuildRequest) -> int:

@@ -6,7 +6,7 @@ a new expiry; `files` orders them so that a client that polls between two of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -57,13 +57,23 @@ class Draft:
         settings: the workshop's.
         keyring: signs when `files` is called.
         now: aware, UTC; expiries count from it.
+        leaving: signers whose keys are being replaced. They sign once more beside the new ones, for clients that have
+            read the root before the change and read the rest after it.
     """
 
-    def __init__(self, published: Published, settings: WorkshopFile, keyring: Keyring, now: datetime) -> None:
+    def __init__(
+        self,
+        published: Published,
+        settings: WorkshopFile,
+        keyring: Keyring,
+        now: datetime,
+        leaving: Mapping[KeyRole, Sequence[CryptoSigner]] | None = None,
+    ) -> None:
         self._lifetimes: Lifetimes = settings.lifetimes
         self._product = settings.product
         self._settings = settings
         self._keyring = keyring
+        self._leaving = dict(leaving or {})
         self._now = now.replace(microsecond=0)
         self._targets = deepcopy(published.targets.signed)
         self._delegated = {name: deepcopy(metadata.signed) for name, metadata in published.delegated.items()}
@@ -154,16 +164,19 @@ class Draft:
             self._timestamp.snapshot_meta = self._meta(self._snapshot, snapshot)
             files.append(snapshot)
         self._advance(self._timestamp, self._lifetimes.timestamp_days)
-        timestamp = sign_metadata(self._timestamp, self._keyring.signers(KeyRole.ONLINE))
+        timestamp = sign_metadata(self._timestamp, self._signers(KeyRole.ONLINE))
         files.append(NewFile("repository/metadata/timestamp.json", timestamp, replaces=True))
         return files + [self._root_file(root, signers) for root, signers in self._roots_after]
+
+    def _signers(self, key_role: KeyRole) -> list[CryptoSigner]:
+        return [*self._keyring.signers(key_role), *self._leaving.get(key_role, ())]
 
     def _root_file(self, root: Root, signers: Sequence[CryptoSigner]) -> NewFile:
         return NewFile(f"repository/metadata/{root.version}.root.json", sign_metadata(root, signers))
 
     def _signed_file(self, name: str, signed: Targets | Snapshot, key_role: KeyRole) -> NewFile:
         self._advance(signed, days_of(name, self._lifetimes))
-        signers = self._keyring.signers(key_role)
+        signers = self._signers(key_role)
         data = sign_metadata(signed, signers)
         file = NewFile(f"repository/metadata/{signed.version}.{name}.json", data)
         if name != "snapshot":

@@ -87,11 +87,7 @@ class Keyring:
             InputError: a wrong passphrase, or a file that is not the key it should be.
         """
         records = self.settings.active(role)
-        here = [
-            record
-            for record in records
-            if record.keyid in self._unlocked or (self._workshop.keys / record.file).exists()
-        ]
+        here = self._here(role)
         threshold = self.settings.thresholds.of(role)
         if len(here) < threshold:
             missing = ", ".join(str(self._workshop.keys / record.file) for record in records if record not in here)
@@ -100,6 +96,21 @@ class Keyring:
                 advice=f"bring the missing key files back: {missing}",
             )
         return tuple(self._unlock(record) for record in here)
+
+    def signers_here(self, role: KeyRole) -> tuple[CryptoSigner, ...]:
+        """Signers of those keys of `role` whose files are here, however few.
+
+        Raises:
+            InputError, NotKnownError: a file that is here cannot be unlocked.
+        """
+        return tuple(self._unlock(record) for record in self._here(role))
+
+    def _here(self, role: KeyRole) -> list[KeyRecord]:
+        return [
+            record
+            for record in self.settings.active(role)
+            if record.keyid in self._unlocked or (self._workshop.keys / record.file).exists()
+        ]
 
     def public_keys(self, role: KeyRole) -> tuple[SSlibKey, ...]:
         """The keys that metadata names for `role`; needs no passphrase."""

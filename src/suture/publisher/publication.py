@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from suture.adapters.files import host_errors, read_file, sync_directory, write_file
+from suture.adapters.files import PUBLIC_DIRECTORY, host_errors, make_directory, read_file, sync_directory, write_file
 from suture.core.digests import DIGEST_PATTERN, Digest, digest_bytes
 from suture.core.errors import DigestMismatchError, StorageError
 from suture.core.limits import MIB
@@ -105,8 +105,14 @@ def finish_publication(workshop: Workshop) -> bool:
             plan = msgspec.json.decode(data, type=Plan)
         except msgspec.DecodeError as error:
             raise StorageError(f"cannot read {plan_file}: {error}") from error
-        for number, planned in enumerate(plan.files):
-            _place(directory / f"{number:06d}", workshop.root / planned.path, planned)
+        steps = [
+            (directory / f"{number:06d}", workshop.root / planned.path, planned)
+            for number, planned in enumerate(plan.files)
+        ]
+        for step in steps:
+            _check_place(*step)
+        for source, destination, _ in steps:
+            _place(source, destination)
         with host_errors(f"end the publication in {directory}"):
             plan_file.unlink()
         sync_directory(directory)
@@ -172,23 +178,28 @@ def digest_of_file(path: Path) -> Digest:
     return Digest("sha256:" + state.hexdigest())
 
 
-def _place(source: Path, destination: Path, planned: PlannedFile) -> None:
+def _check_place(source: Path, destination: Path, planned: PlannedFile) -> None:
+    """Before anything is moved: what is moved already is ours, and what is not finds its place free."""
     if not source.exists():
         if not destination.exists() or digest_of_file(destination) != planned.digest:
-            raise StorageError(
+            raise DigestMismatchError(
                 f"cannot end a publication: {destination} is not what was published",
                 advice="restore the workshop from its backup; nothing more was changed",
             )
-        return
-    if destination.exists() and not planned.replaces and digest_of_file(destination) != planned.digest:
+    elif destination.exists() and not planned.replaces and digest_of_file(destination) != planned.digest:
         raise DigestMismatchError(
             f"cannot publish {destination.name}: that name already holds other bytes",
             advice="a version or a digest never gets a second content; restore the workshop from its backup",
         )
-    with host_errors(f"publish {destination}"):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        source.rename(destination)
-    sync_directory(destination.parent)
+
+
+def _place(source: Path, destination: Path) -> None:
+    if source.exists():
+        for parent in reversed(destination.parents):
+            make_directory(parent, mode=PUBLIC_DIRECTORY)
+        with host_errors(f"publish {destination}"):
+            source.rename(destination)
+        sync_directory(destination.parent)
 
 
 def _remove(directory: Path) -> None:

@@ -21,7 +21,7 @@ from suture.publisher.rolling import put_rollout, read_rollout, with_share, with
 from suture.publisher.staged import Staged, read_staged
 from suture.trust.documents import Index, IndexedLevel, Recall
 from suture.trust.paths import index_path, manifest_path, release_role
-from suture.trust.verdicts import level_entry
+from suture.trust.verdicts import level_entry, parse_index
 
 
 def release_level(desk: Desk, identity: str, level: int, *, permille: int) -> Change:
@@ -101,6 +101,7 @@ def _put_index(draft: Draft, index: Index) -> None:
     data = canonical_json(msgspec.to_builtins(index))
     if len(data) > MAXIMUM_INDEX_BYTES:
         raise InputError(f"cannot write the index: it is larger than {MAXIMUM_INDEX_BYTES:,} bytes")
+    parse_index(data, index.product, index.baseline)  # as a device will
     path = index_path(index.product, index.baseline)
     draft.put_target(release_role(index.baseline), target_of(path, digest_bytes(data), len(data)), data)
 

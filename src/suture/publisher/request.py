@@ -111,6 +111,7 @@ def build_request(
     Raises:
         InputError: naming what cannot be used.
     """
+    words = _checked(words)
     if not words.baseline:
         raise InputError("cannot build without a baseline: give --baseline VERSION[-ARCH]")
     if not words.component:
@@ -138,6 +139,14 @@ def build_request(
             replace=replace,
             measure_full=measure_full,
         )
+    except msgspec.ValidationError as error:
+        raise InputError(f"cannot use the improvement's words: {error}") from error
+
+
+def _checked(words: ImprovementWords) -> ImprovementWords:
+    """Words from a command line never went through the decoder that bounds them; here they do."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(words), ImprovementWords)
     except msgspec.ValidationError as error:
         raise InputError(f"cannot use the improvement's words: {error}") from error
 

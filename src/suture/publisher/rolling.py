@@ -60,6 +60,7 @@ def put_rollout(draft: Draft, rollout: Rollout, issued: str) -> None:
     if pause is not None and parse_time(pause.until) <= parse_time(issued):
         pause = None
     data = canonical_json(msgspec.to_builtins(msgspec.structs.replace(rollout, issued=issued, pause=pause)))
+    parse_rollout(data, rollout.product, rollout.baseline)  # as a device will
     path = rollout_path(rollout.product, rollout.baseline)
     draft.put_target(rollout_role(rollout.baseline), target_of(path, digest_bytes(data), len(data)), data)
 

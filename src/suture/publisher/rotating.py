@@ -1,8 +1,9 @@
 """New keys for a role, signed by the old root's threshold, so that every device follows by itself (TUF §6.1).
 
 Where the root names the changed keys, two roots are published around the re-signed metadata: the first names old and
-new keys, the second the new ones alone. So a client that polls between two renames always finds signatures that its
-newest root knows.
+new keys, the second the new ones alone; and the metadata between them is signed by both. So a client that polls between
+any two renames, or reads the root before the change and the rest after it, finds signatures that its root knows. (A
+lost old key cannot sign: then such a client fails once, and succeeds at its next poll.)
 """
 
 from __future__ import annotations
@@ -78,7 +79,10 @@ def _draft(
     keyring = Keyring(desk.workshop, settings, passphrases)
     keyring.add_unlocked(made)
     published = desk.published()
-    draft = Draft(published, settings, keyring, desk.now)
+    leaving = [] if role is KeyRole.RELEASE else desk.keyring.signers_here(role)
+    known = {key.keyid for key in keyring.public_keys(role)}
+    signing_once_more = [signer for signer in leaving if signer.public_key.keyid not in known]
+    draft = Draft(published, settings, keyring, desk.now, {role: signing_once_more})
     if role is not KeyRole.RELEASE:
         _put_roots(desk, draft, role, settings, made, published.root.signed.version)
     if role in (KeyRole.RELEASE, KeyRole.ONLINE):
