@@ -270,10 +270,10 @@ def _meta(version: int, file: Path) -> MetaFile:
 def _lifetimes(release: str, rollout: str) -> dict[str, timedelta]:
     """spec/repository.md §3: offline roles live long, online ones are signed again every few days."""
     return {
-        ROOT: timedelta(days=730),
-        TARGETS: timedelta(days=730),
+        ROOT: timedelta(days=365),
+        TARGETS: timedelta(days=365),
         release: timedelta(days=365),
         TIMESTAMP: timedelta(days=7),
-        SNAPSHOT: timedelta(days=14),
+        SNAPSHOT: timedelta(days=7),
         rollout: timedelta(days=7),
     }
