@@ -128,7 +128,7 @@ def exclusive_lock(path: Path, *, doing: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError(f"cannot {doing}: another Suture command is changing this device") from error
+            raise BusyError(f"cannot {doing}: another Suture process holds {path.name}") from error
         yield
     finally:
         os.close(descriptor)

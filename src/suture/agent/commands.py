@@ -174,12 +174,6 @@ class Session:
         return Result(before, after, reopened)
 
 
-def forget_product(device: Device, name: str) -> None:
-    """Drop the journal's state of a product that was taken off the shelf."""
-    device.journal.forget(name)
-    refresh_status(device)
-
-
 def encoded(result: Result) -> dict[str, object]:
     """A result for `--json`."""
     state = msgspec.to_builtins(result.after)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import msgspec
 import psutil
 
+from suture.adapters.files import exclusive_lock
 from suture.agent.commands import Session
 from suture.agent.device import Device
 from suture.agent.machine.state import ProductState
@@ -64,7 +65,16 @@ class Agent:
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Run until told to stop; 0."""
+        """Run until told to stop; 0.
+
+        Raises:
+            BusyError: another agent runs on this state directory.
+        """
+        lock = self.device.places.state / "agent.lock"
+        with exclusive_lock(lock, doing="run a second agent on this device"):
+            return self._run()
+
+    def _run(self) -> int:
         be_polite()
         own = psutil.Process()
         fact = AgentProcess(own.pid, own.create_time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from suture.agent.places import Places
 from suture.agent.products import ProductShelf
 from suture.cli.places import places_from
 from suture.cli.printing import clean, print_facts, print_json, print_line, print_table
@@ -26,14 +27,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
-    shelf = ProductShelf(places_from(arguments))
+    places = places_from(arguments)
+    shelf = ProductShelf(places)
     if arguments.action == "add":
-        _say(shelf.add(arguments.file), "added", arguments)
+        product = shelf.add(arguments.file)
+        _settle(places, forgotten=None)
+        _say(product, "added", arguments)
     elif arguments.action == "remove":
-        _say(shelf.remove(arguments.name), "removed", arguments)
+        product = shelf.remove(arguments.name)
+        _settle(places, forgotten=product.product)
+        _say(product, "removed", arguments)
     else:
         _list(shelf.list(), arguments)
     return 0
+
+
+def _settle(places: Places, *, forgotten: str | None) -> None:
+    """Bring journal and status in line with the shelf, and wake a running agent, which looks at a new product soon."""
+    # Here, not above: `suture product list` needs neither the journal nor the doors.
+    from suture.agent.device import open_device
+    from suture.agent.report import refresh_status
+    from suture.agent.statusfile import wake_agent
+
+    with open_device(places) as device:
+        if forgotten is not None:
+            device.journal.forget(forgotten)
+        wake_agent(refresh_status(device))
 
 
 def _say(product: Product, done: str, arguments: argparse.Namespace) -> None:
