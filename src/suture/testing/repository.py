@@ -268,12 +268,12 @@ def _meta(version: int, file: Path) -> MetaFile:
 
 
 def _lifetimes(release: str, rollout: str) -> dict[str, timedelta]:
-    """spec/repository.md §3: offline roles live long, online ones are signed again every few days."""
+    """As in spec/repository.md §3, but the snapshot outlives the timestamp, so that tests can tell which one expired."""
     return {
         ROOT: timedelta(days=365),
         TARGETS: timedelta(days=365),
         release: timedelta(days=365),
         TIMESTAMP: timedelta(days=7),
-        SNAPSHOT: timedelta(days=7),
+        SNAPSHOT: timedelta(days=14),
         rollout: timedelta(days=7),
     }
