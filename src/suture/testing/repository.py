@@ -268,7 +268,7 @@ def _meta(version: int, file: Path) -> MetaFile:
 
 
 def _lifetimes(release: str, rollout: str) -> dict[str, timedelta]:
-    """As in spec/repository.md §3, but the snapshot outlives the timestamp, so that tests can tell which one expired."""
+    """As in spec/repository.md §3, but the snapshot outlives the timestamp, so that tests can tell them apart."""
     return {
         ROOT: timedelta(days=365),
         TARGETS: timedelta(days=365),
