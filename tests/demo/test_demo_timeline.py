@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suture.demo.load import Request, in_flight_at
-from suture.demo.story import _device_bars, _service_bars
-from suture.demo.timeline import Answer, Bar, Mark, TimeLine, draw, rows_for
+from suture.demo.load import Request, Wanted, in_flight_at, schedule
+from suture.demo.story import _device_bars, _refusals, _service_bars
+from suture.demo.timeline import Answer, Bar, Mark, TimeLine, draw, rows_for, spans_of
 from suture.demo.watcher import Sight
 
 LINE = TimeLine(
@@ -22,6 +23,7 @@ LINE = TimeLine(
     device=[Bar(0, 10, "1.0 · baseline", "old"), Bar(10, 60, "1.0 (a) · effective", "new")],
     device_marks=[Mark(10, "(a) effective")],
     service=[Bar(0, 10, "libwebp 1.3.1", "old"), Bar(10, 60, "libwebp 1.3.2", "new")],
+    refusals=[Mark(30, "not ready")],
     answers=[Answer(at / 20, "old" if at < 200 else "new", at != 700) for at in range(1200)],
     swaps=[10],
     labels={"old": "libwebp 1.3.1", "new": "libwebp 1.3.2"},
@@ -38,15 +40,14 @@ def test_both_pictures_are_drawn_and_say_how_many_requests_failed(tmp_path: Path
         assert words in text
 
 
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=4).map(sorted))
-def test_marks_that_are_close_get_rows_of_their_own(moments: list[float]) -> None:
-    marks = [Mark(at, "x" * 10) for at in moments]
-    rows = rows_for(marks, 100, rows=4)
-    width = 13 * 0.0068 * 100
-    for place, (mark, row) in enumerate(zip(marks, rows, strict=True)):
-        for earlier, taken in zip(marks[:place], rows[:place], strict=True):
-            if taken == row:
-                assert min(mark.at, 100 - width) >= min(earlier.at, 100 - width) + width
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 60)), max_size=6))
+def test_texts_in_one_row_never_overlap_where_there_are_rows_enough(drawn: list[tuple[float, int]]) -> None:
+    spans = spans_of([Mark(at, "x" * length) for at, length in drawn], 100)
+    rows = rows_for(spans, rows=6)
+    for place, ((start, end), row) in enumerate(zip(spans, rows, strict=True)):
+        assert start <= drawn[place][0] <= end
+        for (other_start, other_end), taken in zip(spans[:place], rows[:place], strict=True):
+            assert taken != row or end < other_start or other_end < start
 
 
 def test_neighbours_that_say_the_same_become_one_bar() -> None:
@@ -61,9 +62,25 @@ def test_neighbours_that_say_the_same_become_one_bar() -> None:
     assert bars[2].text == "1.0 (a) · effective (own processes)"
 
 
-def test_a_service_without_a_worker_leaves_a_hole() -> None:
-    sights = [Sight(1.0, "service", "None", "None"), Sight(2.0, "service", "77", "/x/baseline")]
-    assert [bar.start for bar in _service_bars(sights, 0.0, 9.0, {"old": "old", "new": "new"})] == [2.0]
+def test_a_worker_is_one_bar_and_a_failed_hand_over_is_a_mark() -> None:
+    sights = [
+        Sight(1.0, "service", "None 0 None", "None"),
+        Sight(2.0, "service", "77 1 ok", "/x/baseline"),
+        Sight(3.0, "service", "77 2 failed", "/x/baseline"),
+        Sight(4.0, "service", "78 3 ok", "/x/store/1/tree"),
+    ]
+    bars = _service_bars(sights, 0.0, 9.0, {"old": "old", "new": "new"})
+    assert [(bar.start, bar.end, bar.text) for bar in bars] == [
+        (2.0, 4.0, "old · generation 1"),
+        (4.0, 9.0, "new · generation 3"),
+    ]
+    assert [mark.at for mark in _refusals(sights, 0.0)] == [3.0]
+
+
+@given(st.integers(1, 300), st.integers(0, 100))
+def test_a_thread_asks_for_every_thumbnail_once_a_round(count: int, offset: int) -> None:
+    wanted = [Wanted(str(number), 64, "") for number in range(count)]
+    assert sorted(itertools.islice(schedule(wanted, offset), count), key=lambda one: int(one.name)) == wanted
 
 
 def test_a_request_is_in_flight_between_its_start_and_its_end() -> None:

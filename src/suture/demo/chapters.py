@@ -16,11 +16,11 @@ from suture.demo.outside import (
     ask_versions,
     digest_of_tree,
     mapped_files,
-    requests_in,
     service_pids,
     users_of,
 )
 from suture.demo.record import Record, claim
+from suture.demo.repository import check_advisory, published_file, requests_in
 from suture.demo.stage import COMPONENT, PRODUCT, Stage
 from suture.demo.tripwire import Tripwire, connects_in
 from suture.demo.watcher import Watcher
@@ -45,6 +45,7 @@ class Findings:
     effective_at: float = 0.0
     """When the status file first called (a) effective."""
     patch_bytes: int = 0
+    advisory: str = ""
     rollback_reason: str = ""
     bad_rolled_back: bool = False
     recalled: bool = False
@@ -84,9 +85,9 @@ class Chapters:
             versions = ask_versions(self.stage.service_port)
             claim(versions.pillow == self.cast.pair.old, f"the service runs Pillow {self.cast.pair.old}")
             self.findings.baseline_versions = versions
-            self._steady()
             self.cast.start_agent()
             self._wait("the agent to have looked once", lambda status: status.trust.state == "none")
+            self._steady()
             self.record.fact(f"{_words_of(versions)}; the agent looked and found nothing to do")
 
     # --- 2, 3, 4 --------------------------------------------------------------------------------------------------
@@ -96,8 +97,11 @@ class Chapters:
         with self.record.step("The publisher builds, signs and releases (a)"):
             self.findings.published_at = self.cast.publish("new")
             self._mark("publisher", "releases (a)", self.findings.published_at)
-            self.findings.patch_bytes = self._patch_bytes(1)
+            targets, fix = self.stage.workshop / "repository/targets", self.cast.pair.fix
+            self.findings.patch_bytes = published_file(targets, f"1.{COMPONENT}.from-0.patch").stat().st_size
+            self.findings.advisory = check_advisory(targets, 1, fix.cve, self.cast.processes)
             self.record.fact(f"patch of (a): {self.findings.patch_bytes:,} bytes")
+            self.record.fact(f"advisory {self.findings.advisory}: valid CSAF 2.0, bound by its digest, names {fix.cve}")
         with self.record.step("The agent finds (a) by itself, installs it and proves it effective"):
             status, at = self._wait("(a) to be effective", lambda s: s.level == 1 and s.effective)
             self.findings.effective_at = self._first_sight("1 effective", at)
@@ -256,14 +260,6 @@ class Chapters:
 
     def _mark(self, lane: str, words: str, at: float) -> None:
         self.findings.marks.append((at, lane, words))
-
-    def _patch_bytes(self, level: int) -> int:
-        """The size of a level's patch from the baseline, as the repository's file has it."""
-        directory = self.stage.workshop / "repository/targets/improvements" / PRODUCT
-        patches = list(directory.rglob(f"*.{level}.{COMPONENT}.from-0.patch"))
-        if not patches:
-            raise ServiceError(f"cannot find the patch of level {level} in {directory}")
-        return sum(path.stat().st_size for path in patches)
 
     def _measured(self, taken: Measurements) -> str:
         found = self.findings

@@ -25,7 +25,7 @@ from suture.demo.apart import run_apart, unreadable_processes
 from suture.demo.cast import Cast
 from suture.demo.chapters import Chapters
 from suture.demo.commands import Commands
-from suture.demo.load import read_requests
+from suture.demo.load import read_requests, wanted_from
 from suture.demo.outside import digest_of_tree
 from suture.demo.pairs import Pair, running_pair
 from suture.demo.processes import Processes, descendants, own_pid
@@ -187,6 +187,8 @@ def _tell(
         draw(time_line_of(story, result), stage.out)
         claim(result.requests_failed == 0, f"no request failed, but {result.requests_failed} did")
         claim(result.requests_total >= MINIMUM_REQUESTS, f"{MINIMUM_REQUESTS} requests, not {result.requests_total}")
+        asked = {(request.name, request.size) for request in story.requests}
+        claim(len(asked) == len(wanted_from(stage.expectations)), "every thumbnail was asked for")
         claim(all(result.in_flight_at_swaps), f"requests were in flight at every swap: {result.in_flight_at_swaps}")
         in_flight = ", ".join(str(count) for count in result.in_flight_at_swaps)
         record.fact(f"{result.requests_total:,} requests, 0 failed; in flight at the swaps: {in_flight}")

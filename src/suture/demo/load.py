@@ -13,6 +13,7 @@ import hashlib
 import http.client
 import itertools
 import json
+import math
 import queue
 import signal
 import sys
@@ -101,9 +102,10 @@ class Client:
 
 
 def schedule(wanted: list[Wanted], offset: int) -> Iterator[Wanted]:
-    """An endless round of thumbnails, started at a thread's own place."""
-    for number in itertools.count(offset):
-        yield wanted[number * 7 % len(wanted)]
+    """An endless round of every thumbnail, started at a thread's own place, neighbours far apart."""
+    stride = next(number for number in itertools.count(31) if math.gcd(number, len(wanted)) == 1)
+    for number in itertools.count():
+        yield wanted[(offset + number * stride) % len(wanted)]
 
 
 def run_thread(client: Client, turns: Iterator[Wanted], gap: float, dwell: float, record: Recorder) -> None:

@@ -13,7 +13,6 @@ import os
 import socket
 import stat
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from suture.adapters.process import every_pid, read_process
@@ -106,12 +105,6 @@ def users_of(directory: Path) -> dict[int, int]:
         if count:
             users[pid] = count
     return users
-
-
-def requests_in(log: Path) -> list[tuple[float, str, int]]:
-    """What the repository's server logged: moment (seconds since the epoch), path and status of each request."""
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]]
-    return [(datetime.fromisoformat(line["at"]).timestamp(), line["path"], line["status"]) for line in lines]
 
 
 def free_port() -> int:

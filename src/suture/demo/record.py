@@ -56,6 +56,8 @@ class Result(msgspec.Struct, frozen=True):
     wheels_pinned: bool
     new_wheel_bytes: int
     full_compression: str
+    advisory: str
+    """The id of the CSAF document of (a)."""
     downloaded_bytes: int
     publish_to_effective_seconds: float
     """From the moment the release command returned to effective, measured from outside."""

@@ -59,6 +59,7 @@ def result_of(story: Story) -> Result:
         wheels_pinned=all(wheel.pinned for wheel in story.wheels),
         new_wheel_bytes=story.wheels[1].path.stat().st_size,
         full_compression=story.full[1],
+        advisory=found.advisory,
         downloaded_bytes=first.downloaded_bytes,
         publish_to_effective_seconds=round(found.effective_at - found.published_at, 3),
         in_flight_at_swaps=tuple(in_flight_at(list(story.requests), swap.at) for swap in swaps_of(story.sights)),
@@ -95,6 +96,7 @@ def time_line_of(story: Story, result: Result) -> TimeLine:
         device=_device_bars(story.sights, zero, length),
         device_marks=[Mark(at - zero, words) for at, lane, words in marks if lane == "device"],
         service=_service_bars(story.sights, zero, length, labels),
+        refusals=_refusals(story.sights, zero),
         answers=[
             Answer(request.end - zero, "new" if f"pillow/{new} " in request.served_by else "old", request.ok)
             for request in story.requests
@@ -124,15 +126,17 @@ def _spans(sights: Sequence[Sight], what: str, zero: float, length: float) -> li
 
 def _device_bars(sights: Sequence[Sight], zero: float, length: float) -> list[Bar]:
     """What the status file said, neighbours that say the same made one."""
-    bars: list[Bar] = []
-    for start, end, sight in _spans(sights, "state", zero, length):
+    spans = _spans(sights, "state", zero, length)
+    # Before the agent's first word there is the baseline: its digest was taken, and the pointer points at it.
+    bars = [Bar(0.0, spans[0][0] if spans else length, f"{display_of(RELEASE, 0)} · baseline", "old")]
+    for start, end, sight in spans:
         level, _, state = sight.value.partition(" ")
         if state == "baseline":
             bar = Bar(start, end, f"{display_of(RELEASE, 0)} · baseline", "old")
         elif state.startswith("effective"):
             bar = Bar(start, end, f"{display_of(RELEASE, int(level))} · {state}", "new")
         else:
-            bar = Bar(start, end, f"{display_of(RELEASE, int(level))} · {state}", "wait")
+            bar = Bar(start, end, f"{display_of(RELEASE, int(level))} · {state}", "wait")  # on the way to another level
         if bars and (bars[-1].text, bars[-1].kind) == (bar.text, bar.kind):
             bar = Bar(bars.pop().start, bar.end, bar.text, bar.kind)
         bars.append(bar)
@@ -140,10 +144,23 @@ def _device_bars(sights: Sequence[Sight], zero: float, length: float) -> list[Ba
 
 
 def _service_bars(sights: Sequence[Sight], zero: float, length: float, labels: dict[str, str]) -> list[Bar]:
-    """Each worker that served, by the tree it ran from."""
-    bars = []
+    """Each worker that served, by the tree it ran from; what else the supervisor said of it meanwhile joins its bar."""
+    bars: dict[str, Bar] = {}
     for start, end, sight in _spans(sights, "service", zero, length):
+        worker, generation, _ = sight.value.split()
         kind = "new" if Path(sight.detail).name == "tree" else "old"
-        if sight.value != "None":
-            bars.append(Bar(start, end, f"{labels[kind]} · pid {sight.value}", kind))
-    return bars
+        first = bars.get(worker, Bar(start, end, f"{labels[kind]} · generation {generation}", kind))
+        bars[worker] = Bar(first.start, end, first.text, kind)
+    return [bar for worker, bar in bars.items() if worker != "None"]
+
+
+def _refusals(sights: Sequence[Sight], zero: float) -> list[Mark]:
+    """When the supervisor said that a hand-over failed."""
+    marks, seen = [], ""
+    for sight in sights:
+        if sight.what == "service":
+            _, generation, outcome = sight.value.split()
+            if outcome == "failed" and generation != seen:
+                marks.append(Mark(sight.at - zero, "a new worker is not ready: the old one goes on"))
+            seen = generation
+    return marks

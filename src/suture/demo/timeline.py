@@ -17,12 +17,15 @@ mpl.use("Agg")
 from matplotlib.figure import Figure
 
 BIN_SECONDS = 1.0
+CHARACTER_SHARE = 0.0066
+"""A character's width as a share of the picture's."""
 INK = "#1f2933"
 FAINT = "#9aa5b1"
 WRONG = "#c4314b"
 GOOD = "#2f7d4f"
 COLOURS = {"old": "#d98e2b", "new": "#2f7d8c", "bad": "#c4314b", "wait": "#b9c4cf"}
 """Orange for the flawed version, teal for the fixed one: told apart by the colour-blind, and in grey."""
+_PAPER: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class TimeLine:
     device: Sequence[Bar]
     device_marks: Sequence[Mark]
     service: Sequence[Bar]
+    refusals: Sequence[Mark]
+    """Hand-overs that failed: the new worker was not ready, and the old one went on."""
     answers: Sequence[Answer]
     swaps: Sequence[float]
     labels: dict[str, str]
@@ -90,8 +95,8 @@ def draw(line: TimeLine, directory: Path) -> tuple[Path, Path]:
         "svg.fonttype": "none",
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(14, 7.6), facecolor="white")
-        axes = figure.subplots(4, 1, sharex=True, gridspec_kw={"height_ratios": [0.8, 1.5, 0.75, 1.9], "hspace": 0.16})
+        figure = Figure(figsize=(14, 7.8), facecolor="white")
+        axes = figure.subplots(4, 1, sharex=True, gridspec_kw={"height_ratios": [0.8, 1.75, 0.85, 1.9], "hspace": 0.16})
         figure.subplots_adjust(left=0.095, right=0.985, top=0.875, bottom=0.08)
         figure.text(0.012, 0.953, line.title, fontsize=15, fontweight="bold")
         figure.text(0.012, 0.914, line.subtitle, fontsize=10.5, color="#52606d")
@@ -109,24 +114,40 @@ def draw(line: TimeLine, directory: Path) -> tuple[Path, Path]:
     return svg, png
 
 
-def rows_for(marks: Sequence[Mark], seconds: float, rows: int, character_share: float = 0.0068) -> list[int]:
-    """A row for each mark's text so that neighbours do not write over each other.
+def spans_of(marks: Sequence[Mark], seconds: float) -> list[tuple[float, float]]:
+    """From where to where each mark and its text reach: to the right, or to the left where it would leave the picture.
 
     Args:
-        marks: in order of time.
+        marks: what is to be written.
         seconds: the picture's length.
-        rows: how many rows there are; the emptiest is used where none is free.
-        character_share: a character's width as a share of the picture's.
     """
-    ends = [float("-inf")] * rows
-    chosen = []
+    spans = []
     for mark in marks:
-        width = (len(mark.text) + 3) * character_share * seconds
-        start = min(mark.at, seconds - width)
-        row = next((row for row in range(rows) if ends[row] <= start), min(range(rows), key=ends.__getitem__))
-        ends[row] = start + width
+        width = (len(_words(mark)) + 2) * CHARACTER_SHARE * seconds
+        right = mark.at + width <= seconds
+        spans.append((mark.at, mark.at + width) if right else (mark.at - width, mark.at))
+    return spans
+
+
+def rows_for(spans: Sequence[tuple[float, float]], rows: int) -> list[int]:
+    """A row for each span so that no two in a row overlap; where that cannot be, the row with the fewest.
+
+    Args:
+        spans: beginnings and ends.
+        rows: how many rows there are.
+    """
+    taken: list[list[tuple[float, float]]] = [[] for _ in range(rows)]
+    chosen = []
+    for start, end in spans:
+        free = (row for row in range(rows) if all(end < other[0] or other[1] < start for other in taken[row]))
+        row = next(free, min(range(rows), key=lambda row: len(taken[row])))
+        taken[row].append((start, end))
         chosen.append(row)
     return chosen
+
+
+def _words(mark: Mark) -> str:
+    return f"{mark.at:.1f} s  {mark.text}"
 
 
 def _plain_lane(axis: Any, name: str) -> None:
@@ -140,20 +161,20 @@ def _plain_lane(axis: Any, name: str) -> None:
 
 def _draw_marks(axis: Any, marks: Sequence[Mark], seconds: float, name: str, *, rows: int, top: float = 1.0) -> None:
     _plain_lane(axis, name)
-    for mark, row in zip(marks, rows_for(marks, seconds, rows), strict=True):
+    spans = spans_of(marks, seconds)
+    for mark, span, row in zip(marks, spans, rows_for(spans, rows), strict=True):
         height = top * (row + 0.75) / (rows + 0.3)
         axis.plot([mark.at, mark.at], [0, height], color=INK, linewidth=0.9)
         axis.plot([mark.at], [height], marker="o", markersize=4, color=INK, clip_on=False)
-        width = (len(mark.text) + 3) * 0.0068 * seconds
-        right = mark.at + width > seconds
+        left = span[0] < mark.at
         axis.text(
-            mark.at + (-1 if right else 1) * 0.005 * seconds,
+            mark.at + (-1 if left else 1) * 0.005 * seconds,
             height,
-            f"{mark.at:.1f} s  {mark.text}",
-            ha="right" if right else "left",
+            _words(mark),
+            ha="right" if left else "left",
             va="center",
             fontsize=9.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+            bbox=_PAPER,
         )
 
 
@@ -184,18 +205,22 @@ def _draw_bars(axis: Any, bars: Sequence[Bar], low: float, high: float, seconds:
 
 
 def _fits(words: str, length: float, seconds: float) -> bool:
-    return len(words) * 0.0074 * seconds < length
+    return len(words) * 1.08 * CHARACTER_SHARE * seconds < length
 
 
 def _draw_device(axis: Any, line: TimeLine) -> None:
-    _draw_marks(axis, line.device_marks, line.seconds, "Device", rows=3, top=0.7)
-    axis.set_ylim(-0.42, 0.72)
+    _draw_marks(axis, line.device_marks, line.seconds, "Device", rows=4, top=0.9)
+    axis.set_ylim(-0.42, 0.92)
     _draw_bars(axis, line.device, -0.4, -0.04, line.seconds)
 
 
 def _draw_service(axis: Any, line: TimeLine) -> None:
     _plain_lane(axis, "Service")
-    _draw_bars(axis, line.service, 0.25, 0.8, line.seconds)
+    _draw_bars(axis, line.service, 0.06, 0.58, line.seconds)
+    for mark in line.refusals:
+        axis.plot([mark.at], [0.8], marker="X", markersize=8, color=WRONG, markeredgecolor="white", clip_on=False)
+        words = {"va": "center", "fontsize": 9.5, "color": WRONG}
+        axis.text(mark.at + 0.008 * line.seconds, 0.8, _words(mark), bbox=_PAPER, **words)
 
 
 def _draw_load(axis: Any, line: TimeLine) -> None:

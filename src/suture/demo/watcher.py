@@ -87,10 +87,11 @@ class _Reader:
 
 def _service_of(said: object) -> tuple[str, str]:
     assert isinstance(said, dict)  # noqa: S101  the supervisor's own file; anything else is not looked at
-    return str(said["worker_pid"]), str(said["root"])
+    return f"{said['worker_pid']} {said['generation']} {said['outcome']}", str(said["root"])
 
 
 def _state_of(said: object) -> tuple[str, str]:
     assert isinstance(said, dict)  # noqa: S101  as above
     product = said["products"][0]
-    return f"{product['level']} {product['state']}", product["display"]
+    settled = product["effective"] or product["state"] != "baseline"
+    return f"{product['level']} {product['state'] if settled else 'on its way'}", product["display"]
