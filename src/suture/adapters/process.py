@@ -176,9 +176,25 @@ def run_bounded(
         InputError: the program cannot be started.
     """
     began = time.monotonic()
+    child = _start(argv, environment, account, directory)
+    with child:
+        try:
+            tail, ended = _drain(child, began + timeout_seconds, tail_bytes)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, began + timeout_seconds - time.monotonic()) if ended else 0.0)
+        finally:
+            status = child.poll()  # before the kill, or one that ran out of time might look like one that was killed
+            kill_group(child.pid, signal.SIGKILL)
+            child.wait()
+    return CommandResult(status, tail.decode("utf-8", "replace"), (time.monotonic() - began) * 1000)
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], account: Account | None, directory: str
+) -> subprocess.Popen[bytes]:
     identity = {} if account is None else {"user": account.user, "group": account.group, "extra_groups": []}
     try:
-        child = subprocess.Popen(
+        child: subprocess.Popen[bytes] = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -192,16 +208,7 @@ def run_bounded(
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise InputError(f"cannot start {argv[0]}: {getattr(error, 'strerror', None) or error}") from error
-    with child:
-        try:
-            tail, ended = _drain(child, began + timeout_seconds, tail_bytes)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, began + timeout_seconds - time.monotonic()) if ended else 0.0)
-        finally:
-            kill_group(child.pid, signal.SIGKILL)
-            status = child.poll()
-            child.wait()
-    return CommandResult(status, tail.decode("utf-8", "replace"), (time.monotonic() - began) * 1000)
+    return child
 
 
 def _drain(child: subprocess.Popen[bytes], deadline: float, tail_bytes: int) -> tuple[bytes, bool]:

@@ -47,8 +47,6 @@ class SwitchGraft:
     def __init__(self, store: Path) -> None:
         self._store = store
 
-    # --- where things lie -----------------------------------------------------------------------------------------
-
     def tree(self, product: Product, baseline_identity: str, level: int) -> Path:
         """Where `level` lies: the product's root for 0."""
         if check_level(level) == BASELINE_LEVEL:
@@ -133,7 +131,7 @@ class SwitchGraft:
 
         Raises:
             MetadataError, TreeError: the baseline holds what a copy cannot. DiskFullError, StorageError: the host.
-            DigestMismatchError: what came out is not what was signed, or the level that runs was tampered with.
+            DigestMismatchError: what came out is not what was signed, or what runs was tampered with.
         """
         if check_level(level) == BASELINE_LEVEL:
             raise InputError("cannot stage the baseline: it is there")
@@ -149,17 +147,29 @@ class SwitchGraft:
                     raise
                 self.discard(product, baseline_identity, level)
         with self._opened_release(product, baseline_identity) as release:
-            temporary = f".{level}.{secrets.token_hex(6)}.new"
-            with host_errors(f"stage level {level} of {product.product}"):
-                try:
-                    self._fill(product, layers, new_file, int(issued.timestamp()), release, temporary)
-                    os.rename(temporary, str(level), src_dir_fd=release, dst_dir_fd=release)
-                    os.fsync(release)
-                except BaseException:
-                    with contextlib.suppress(OSError):
-                        remove_tree(temporary, beneath=release)
-                    raise
+            self._make(product, level, layers, new_file, int(issued.timestamp()), release)
         return tree
+
+    def _make(
+        self,
+        product: Product,
+        level: int,
+        layers: Mapping[str, Layer],
+        new_file: Callable[[str, FileEntry], Path],
+        issued: int,
+        release: int,
+    ) -> None:
+        """Under a temporary name, then by one rename; whatever goes wrong leaves nothing."""
+        temporary = f".{level}.{secrets.token_hex(6)}.new"
+        with host_errors(f"stage level {level} of {product.product}"):
+            try:
+                self._fill(product, layers, new_file, issued, release, temporary)
+                os.rename(temporary, str(level), src_dir_fd=release, dst_dir_fd=release)
+                os.fsync(release)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    remove_tree(temporary, beneath=release)
+                raise
 
     def _fill(
         self,
@@ -203,8 +213,6 @@ class SwitchGraft:
                 verify_component(tree, _path_of(paths, component), layer)
         finally:
             os.close(tree)
-
-    # --- changing over --------------------------------------------------------------------------------------------
 
     def swap(self, product: Product, baseline_identity: str, level: int) -> float:
         """Make `level` the one that programs see, by one rename, and put it on disk.
