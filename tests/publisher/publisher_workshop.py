@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from tuf.api.exceptions import DownloadHTTPError
-from tuf.ngclient import FetcherInterface, Updater
+from tuf.ngclient.fetcher import FetcherInterface
+from tuf.ngclient.updater import Updater
 
 from suture.cli.main import main
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from publisher_workshop import IDENTITY, ISSUED, PREFIX, Bench, serving, write_tree
+from publisher_workshop import IDENTITY, PREFIX, Bench, serving, write_tree
 
 from suture.adapters.trees import read_member, scan_tree
 from suture.core.digests import digest_bytes
@@ -19,6 +19,41 @@ from suture.improvement.manifest_rules import parse_manifest
 from suture.improvement.tree import FileEntry
 from suture.improvement.tree_rules import overlay
 from suture.wire.product import Product
+
+TWO_COMPONENTS = """
+baseline = "1.0"
+issued = "2026-03-01T12:00:00Z"
+summary = "Two flaws in picture decoders."
+health = ["http:thumbs:20", "command:selftest", "stays-up:5"]
+
+[restart]
+category = "service"
+services = ["thumbs"]
+units = ["darkroom.service"]
+
+[[component]]
+name = "imaging"
+old = "old"
+new = "new"
+
+[[component]]
+name = "codecs"
+old = "codecs-old"
+new = "codecs-new"
+
+[[fix]]
+cve = "CVE-2023-4863"
+severity = "critical"
+title = "Overflow in libwebp"
+purl = "pkg:pypi/pillow@10.0.1"
+known-exploited = true
+
+[[fix]]
+cve = "CVE-2023-44271"
+severity = "high"
+title = "Unbounded memory"
+purl = "pkg:pypi/pillow@10.0.1"
+"""
 
 
 @pytest.fixture
@@ -177,42 +212,7 @@ def test_an_improvement_from_a_file_with_two_components(bench: Bench) -> None:
     write_tree(bench.root / "codecs-old", version=4)
     write_tree(bench.root / "codecs-new", version=5)
     toml = bench.root / "improvement.toml"
-    toml.write_text(
-        f'''
-baseline = "1.0"
-issued = "{ISSUED}"
-summary = "Two flaws in picture decoders."
-health = ["http:thumbs:20", "command:selftest", "stays-up:5"]
-
-[restart]
-category = "service"
-services = ["thumbs"]
-units = ["darkroom.service"]
-
-[[component]]
-name = "imaging"
-old = "old"
-new = "new"
-
-[[component]]
-name = "codecs"
-old = "codecs-old"
-new = "codecs-new"
-
-[[fix]]
-cve = "CVE-2023-4863"
-severity = "critical"
-title = "Overflow in libwebp"
-purl = "pkg:pypi/pillow@10.0.1"
-known-exploited = true
-
-[[fix]]
-cve = "CVE-2023-44271"
-severity = "high"
-title = "Unbounded memory"
-purl = "pkg:pypi/pillow@10.0.1"
-'''
-    )
+    toml.write_text(TWO_COMPONENTS)
     built = bench.good("build", "--from-file", str(toml))
     assert built["baseline"] == IDENTITY
     assert {patch["component"] for patch in built["patches"]} == {"imaging", "codecs"}

@@ -6,6 +6,7 @@ its result compared with the signed digests before anything is staged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,6 +17,7 @@ from suture.core.errors import ImprovementError, InputError, ManifestError
 from suture.core.level import MAXIMUM_LEVEL
 from suture.core.version import VERSION
 from suture.improvement.manifest import (
+    Advisory,
     Baseline,
     Fix,
     HealthCheck,
@@ -84,15 +86,12 @@ def build_improvement(
     """Build, prove and stage one level.
 
     Args:
-        workshop: locked by the caller.
-        product: its product file.
+        workshop, product: the workshop, locked by the caller, and its product file.
         history: what was released and staged for this baseline.
-        request: see `BuildRequest`.
-        progress: see `Progress`.
+        request, progress: see `BuildRequest` and `Progress`.
 
     Raises:
-        ImprovementError, InputError: (or a kind of them) something breaks a rule; staging is as it was.
-        StorageError: (or a kind of it) likewise.
+        ImprovementError, InputError, StorageError: (or a kind of them) staging is as it was.
     """
     level = choose_level(history, request)
     good = history.last_good()
@@ -101,48 +100,53 @@ def build_improvement(
     earlier = [read_earlier(workshop, product.product, history, number) for number in sorted(set(numbers) - {0})]
     _check_request(product, history, request, last)
     fixes, carried = _all_fixes(request.fixes, last)
-    if not fixes:
-        raise ManifestError(
-            "cannot build an improvement that names no CVE: it carries security fixes only, and says which",
-            advice="name what it fixes with --cve, --severity, --title and --purl",
-        )
     imported = [import_component(source, lambda text: progress(text, 0, 0)) for source in request.components]
-    parts = [
+    built = [
         build_component(product.product, request.baseline.identity, level, one, earlier, progress) for one in imported
     ]
-    changed_parts = [part for part in parts if part.change is not None]
-    if not changed_parts:
+    parts = [part for part in built if part.change is not None]
+    if not parts:
         raise ImprovementError(
             "cannot build an improvement from equal trees: nothing changes", advice="check --old and --new"
         )
-    facts = AdvisoryFacts(product, request.baseline, level, request.issued, fixes, request.restart, request.summary)
     progress("advisory", 0, 0)
+    facts = AdvisoryFacts(product, request.baseline, level, request.issued, fixes, request.restart, request.summary)
     advisory_bytes, advisory = write_advisory(facts)
-    manifest = Manifest(
+    manifest = _manifest(product.product, request, level, fixes, parts, advisory)
+    data = encode_manifest(manifest)
+    _read_as_a_device(data, manifest)
+    sizes = _measure(imported, parts, request.measure_full, progress)
+    files = {MANIFEST_NAME: data, ADVISORY_NAME: advisory_bytes, SIZES_NAME: msgspec.json.encode(sizes)}
+    files.update(file for part in parts for file in part.files.items())
+    progress("staging", 0, 0)
+    changed = stage(workshop, request.baseline.identity, level, files, replace=request.replace)
+    return Built(manifest, digest_bytes(data), sizes, carried, changed)
+
+
+def _manifest(
+    product: str,
+    request: BuildRequest,
+    level: int,
+    fixes: tuple[Fix, ...],
+    parts: Sequence[BuiltComponent],
+    advisory: Advisory,
+) -> Manifest:
+    return Manifest(
         format="suture-manifest/1",
         minimum_agent=request.minimum_agent,
-        product=product.product,
+        product=product,
         baseline=request.baseline,
         level=level,
         issued=request.issued,
         full_by=request.full_by,
         fixes=fixes,
-        components=tuple(part.change for part in changed_parts if part.change is not None),
+        components=tuple(part.change for part in parts if part.change is not None),
         restart=request.restart,
         health=request.health,
         advisory=advisory,
         removable=request.removable,
         coverage_ends=request.coverage_ends,
     )
-    data = encode_manifest(manifest)
-    _read_as_a_device(data, manifest)
-    sizes = _measure(imported, changed_parts, request.measure_full, progress)
-    files = {MANIFEST_NAME: data, ADVISORY_NAME: advisory_bytes, SIZES_NAME: msgspec.json.encode(sizes)}
-    for part in changed_parts:
-        files.update(part.files)
-    progress("staging", 0, 0)
-    changed = stage(workshop, request.baseline.identity, level, files, replace=request.replace)
-    return Built(manifest, digest_bytes(data), sizes, carried, changed)
 
 
 def _read_as_a_device(data: bytes, manifest: Manifest) -> None:
@@ -220,11 +224,16 @@ def _all_fixes(fixes: tuple[Fix, ...], last: EarlierLevel | None) -> tuple[tuple
     named = {fix.cve for fix in fixes}
     old = last.manifest.fixes if last else ()
     carried = tuple(fix for fix in old if fix.cve not in named)
+    if not fixes and not carried:
+        raise ManifestError(
+            "cannot build an improvement that names no CVE: it carries security fixes only, and says which",
+            advice="name what it fixes with --cve, --severity, --title and --purl",
+        )
     return (*fixes, *carried), tuple(dict.fromkeys(fix.cve for fix in carried))
 
 
 def _measure(
-    imported: list[ImportedComponent], parts: list[BuiltComponent], measure_full: bool, progress: Progress
+    imported: Sequence[ImportedComponent], parts: Sequence[BuiltComponent], measure_full: bool, progress: Progress
 ) -> Sizes:
     progress("measuring the full download", 0, 0)
     new_bytes = sum(new_size(one) for one in imported)

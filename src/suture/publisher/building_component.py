@@ -61,17 +61,10 @@ def build_component(
         target = patch_path(product, identity, level, component.name, from_level)
         files[target.rpartition("/")[2]] = patch.data
         references.append(PatchReference(from_level, target, digest_bytes(patch.data), len(patch.data)))
-    change = ComponentChange(
-        name=component.name,
-        layer_digest=layer_digest(layer),
-        layer=layer,
-        pins=merge_pins(patch.pins for patch in built.values()),
-        patches=tuple(references),
-    )
+    pins = merge_pins(patch.pins for patch in built.values())
+    change = ComponentChange(component.name, layer_digest(layer), layer, pins, tuple(references))
     check_pins(change, component.old.tree)
-    return BuiltComponent(
-        change, files, tuple(_sizes_of(component.name, number, patch) for number, patch in built.items())
-    )
+    return BuiltComponent(change, files, tuple(_sizes_of(component.name, number, one) for number, one in built.items()))
 
 
 def _patch_from_baseline(component: ImportedComponent, layer: Layer, progress: Progress) -> BuiltPatch:

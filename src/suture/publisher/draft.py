@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import (
+from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # re-exported without __all__
+from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without __all__
     DelegatedRole,
     Delegations,
     Metadata,
@@ -163,10 +163,17 @@ class Draft:
             snapshot = self._signed_file("snapshot", self._snapshot, KeyRole.ONLINE)
             self._timestamp.snapshot_meta = self._meta(self._snapshot, snapshot)
             files.append(snapshot)
+        files.append(self._timestamp_file())
+        if self._roots_after:
+            # A device that finds the timestamp unchanged asks no further (spec/repository.md §1.4): one more after it.
+            files += [self._root_file(root, signers) for root, signers in self._roots_after]
+            files.append(self._timestamp_file())
+        return files
+
+    def _timestamp_file(self) -> NewFile:
         self._advance(self._timestamp, self._lifetimes.timestamp_days)
-        timestamp = sign_metadata(self._timestamp, self._signers(KeyRole.ONLINE))
-        files.append(NewFile("repository/metadata/timestamp.json", timestamp, replaces=True))
-        return files + [self._root_file(root, signers) for root, signers in self._roots_after]
+        data = sign_metadata(self._timestamp, self._signers(KeyRole.ONLINE))
+        return NewFile("repository/metadata/timestamp.json", data, replaces=True)
 
     def _signers(self, key_role: KeyRole) -> list[CryptoSigner]:
         return [*self._keyring.signers(key_role), *self._leaving.get(key_role, ())]

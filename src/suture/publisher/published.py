@@ -14,7 +14,14 @@ from typing import TypeVar
 
 from securesystemslib.exceptions import StorageError as SecureSystemsStorageError
 from tuf.api.exceptions import RepositoryError as TufRepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without __all__
+    Metadata,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 from tuf.api.serialization import DeserializationError
 
 from suture.adapters.files import read_file

@@ -42,20 +42,8 @@ def release_level(desk: Desk, identity: str, level: int, *, permille: int) -> Ch
     published = desk.published()
     index = read_index(published, product, identity)
     staged = read_staged(desk.workshop, product, identity, level)
-    entry = level_entry(index, level)
-    if entry is not None:
-        if entry.digest == staged.digest:
-            return Change(False)
-        raise InputError(
-            f"cannot release level {level}: it was released with other bytes, and no number is used twice",
-            advice="build the next level and release that",
-        )
-    highest = max((known.level for known in index.levels), default=0)
-    if level < highest:
-        raise InputError(
-            f"cannot release level {level}: level {highest} is released already, and levels never go backwards",
-            advice="build the next level and release that",
-        )
+    if _is_released(index, staged):
+        return Change(False)
     _check_staged(staged)
     draft = desk.draft(published)
     if not draft.has_baseline(identity):
@@ -66,6 +54,26 @@ def release_level(desk: Desk, identity: str, level: int, *, permille: int) -> Ch
     rollout = read_rollout(published, product, identity)
     put_rollout(draft, with_share(rollout, level, staged.digest, permille), desk.time)
     return desk.publish(draft)
+
+
+def _is_released(index: Index, staged: Staged) -> bool:
+    """Whether exactly these bytes are released already; a used number or one that goes backwards is refused."""
+    level = staged.manifest.level
+    entry = level_entry(index, level)
+    if entry is not None and entry.digest == staged.digest:
+        return True
+    if entry is not None:
+        raise InputError(
+            f"cannot release level {level}: it was released with other bytes, and no number is used twice",
+            advice="build the next level and release that",
+        )
+    highest = max((known.level for known in index.levels), default=0)
+    if level < highest:
+        raise InputError(
+            f"cannot release level {level}: level {highest} is released already, and levels never go backwards",
+            advice="build the next level and release that",
+        )
+    return False
 
 
 def _check_staged(staged: Staged) -> None:

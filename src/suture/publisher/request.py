@@ -103,10 +103,8 @@ def build_request(
 
     Args:
         words: from a file or a command line.
-        default_architecture: of a baseline that names none.
-        now: `issued` where the words give none.
-        replace: throw an unreleased level of that number away.
-        measure_full: compress the whole new trees for comparison.
+        default_architecture, now: where the words name none, and no `issued`.
+        replace, measure_full: as in `BuildRequest`.
 
     Raises:
         InputError: naming what cannot be used.
@@ -119,9 +117,7 @@ def build_request(
     issued = parse_time(words.issued) if words.issued else now
     issued = issued.replace(microsecond=0)
     full_by = parse_time(words.full_by) if words.full_by else issued + DEFAULT_FULL_AFTER
-    also_from = None
-    if words.also_from is not None:
-        also_from = tuple(parse_level(str(level)) for level in words.also_from)
+    also_from = words.also_from
     try:
         return BuildRequest(
             baseline=parse_baseline(words.baseline, default_architecture),
@@ -132,7 +128,7 @@ def build_request(
             restart=msgspec.convert(msgspec.to_builtins(words.restart), Restart),
             health=tuple(parse_health(text) for text in words.health),
             level=parse_level(str(words.level)) if words.level is not None else None,
-            also_from=also_from,
+            also_from=None if also_from is None else tuple(parse_level(str(one)) for one in also_from),
             summary=words.summary,
             removable=words.removable,
             coverage_ends=words.coverage_ends,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tuf.api.metadata import Root
+from tuf.api.metadata import Root  # type: ignore[attr-defined]  # re-exported without __all__
 
 from suture.adapters.files import PRIVATE_DIRECTORY, host_errors, make_directory, read_file, sync_directory, write_file
 from suture.core.digests import Digest, digest_bytes
@@ -58,10 +58,8 @@ def make_workshop(
         directory: where.
         describe: the product file without `format` and `first_root` (spec/product.md).
         passphrases: for the new keys.
-        keys: how many for each offline role; the online role has one.
-        threshold: how many of them must sign.
-        lifetimes: days to expiry.
-        now: aware, UTC.
+        keys, threshold: how many for each offline role, and how many must sign; the online role has one.
+        lifetimes, now: days to expiry, counted from an aware time in UTC.
 
     Raises:
         InputError: the directory is in use, the product file is malformed, or the threshold is above the keys.
@@ -71,8 +69,7 @@ def make_workshop(
         raise InputError(f"cannot make a workshop in {directory}: it is there already and not empty")
     if not 1 <= threshold <= keys:
         raise InputError(f"cannot ask for {threshold} signatures of {keys} keys")
-    described = read_description(describe)
-    made = _make_all_keys(keys, passphrases)
+    described, made = read_description(describe), _make_all_keys(keys, passphrases)
     thresholds = Thresholds(root=threshold, targets=threshold, release=threshold)
     draft = directory.with_name(f".{directory.name}.new")
     _clear(draft)

@@ -164,11 +164,8 @@ def stage(workshop: Workshop, identity: str, level: int, files: Mapping[str, byt
                 advice="build the next level, or add --replace to throw the unreleased one away",
             )
     with host_errors(f"stage level {level}"):
-        shutil.rmtree(draft, ignore_errors=True)
         try:
-            draft.mkdir(mode=0o700, parents=True)
-            for name, data in files.items():
-                write_file(draft / name, data)
+            _write_level(draft, files)
             if final.is_dir():
                 shutil.rmtree(final)
             draft.rename(final)
@@ -179,6 +176,13 @@ def stage(workshop: Workshop, identity: str, level: int, files: Mapping[str, byt
             raise
     sync_directory(base)
     return True
+
+
+def _write_level(draft: Path, files: Mapping[str, bytes]) -> None:
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700, parents=True)
+    for name, data in files.items():
+        write_file(draft / name, data)
 
 
 def _holds(directory: Path, files: Mapping[str, bytes]) -> bool:
