@@ -91,6 +91,7 @@ def sweep(tmp_path: Path, prepare: Callable[[ChainWorld], None], words: tuple[st
             tries.thaw()
             number += 1
         assert tries.whole() == final
+    print(f"{number} points")
     return number
 
 

@@ -68,6 +68,7 @@ def shown_digest(kind: Kind, tree: Tree) -> str:
 
 
 def bytes_of(tree: Tree) -> int:
+    """Bytes of all regular files of a tree."""
     return sum(entry.size for entry in tree.entries if isinstance(entry, FileEntry))
 
 
