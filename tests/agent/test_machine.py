@@ -377,6 +377,18 @@ def test_another_release_supersedes_what_is_in_place() -> None:
     assert (world.pointer, record.state) == (0, LevelState.SUPERSEDED)
 
 
+def test_a_damaged_lower_level_ends_on_the_baseline() -> None:
+    world = installed(1)
+    world.poll(offer(1), offer(2))
+    world.tell(RemoveAsked(world.now, world.settings, 1))
+    instruction = world.todo.pop(0)
+    assert isinstance(instruction, DoStep)
+    number = instruction.operation.number
+    world.tell(StepFailed(world.now, number, Step.GRAFT, "digest-mismatch", "changed", passing=False))
+    world.settle()
+    assert world.state.active == world.pointer == 0
+
+
 def test_asking_for_what_is_in_place_or_lower_says_so() -> None:
     world = installed(2)
     with pytest.raises(NothingToDoError):

@@ -142,6 +142,15 @@ def step_failed(state: ProductState, event: StepFailed) -> Outcome:
         # On the way down the bytes are already back; what still runs the old ones shows in the watch.
         outcome = _finished(state, operation, event.now)
         return Outcome(outcome.state, outcome.instructions, (note, *outcome.notes))
+    if operation.level > 0 and not event.passing:
+        # The lower level in the store is damaged; the baseline never is ours to damage.
+        state = (
+            state.with_record(replace(lower, staged_here=False)) if (lower := state.record(operation.level)) else state
+        )
+        again = replace(state, operation=None)
+        return begin(
+            again, operation.kind, 0, Step.GRAFT, event.now, reason=event.code, detail=event.detail, notes=(note,)
+        )
     # A graft on the way down that fails (a full disk, say) stays journalled and is tried again at the next wake.
     return Outcome(state, (), (note,))
 
