@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from suture.adapters.leases import are_unused, is_in_use
+from suture.adapters.leases import is_in_use
 
 HOLDER = """
 import mmap, os, sys
@@ -35,11 +35,9 @@ def test_a_file_that_another_process_holds_is_in_use_until_it_ends(tmp_path: Pat
         assert holder.stdin is not None
         assert holder.stdout.readline() == b"ready\n"
         assert is_in_use(file) is True
-        assert not are_unused([file])
         holder.stdin.close()
         holder.wait()
     assert is_in_use(file) is False
-    assert are_unused([file])
 
 
 def test_our_own_mapping_counts_too(tmp_path: Path) -> None:
@@ -54,6 +52,5 @@ def test_our_own_mapping_counts_too(tmp_path: Path) -> None:
 
 def test_what_cannot_be_asked_is_not_called_unused(tmp_path: Path) -> None:
     assert is_in_use(tmp_path / "missing") is None
-    assert not are_unused([tmp_path / "missing"])
     (tmp_path / "link").symlink_to("/etc/hostname")
-    assert not are_unused([tmp_path / "link"])
+    assert is_in_use(tmp_path / "link") is None

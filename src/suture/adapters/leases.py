@@ -12,48 +12,36 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
-def is_in_use(path: Path) -> bool | None:
-    """Whether any process, this one included, has the file open or mapped.
+def is_held_elsewhere(descriptor: int) -> bool | None:
+    """Whether any other open file of the same inode exists, this process's own included.
 
     Args:
-        path: a regular file of this user, or any as root.
+        descriptor: open for reading, of a regular file of this user, or any as root.
 
     Returns:
         True, False, or None where the file system or our rights do not let the kernel say.
     """
     try:
+        # Who opens the file in these microseconds makes the kernel signal us: SIGURG does nothing, SIGIO would kill.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def is_in_use(path: Path) -> bool | None:
+    """As `is_held_elsewhere`, for a path whose last component is no link."""
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return True if error.errno == errno.EAGAIN else None
+        return is_held_elsewhere(descriptor)
     finally:
         os.close(descriptor)
-    return False
-
-
-def are_unused(paths: Iterable[Path]) -> bool:
-    """True only where the kernel says of every one of `paths` that nobody has it open or mapped."""
-    with _without_lease_signal():
-        return all(is_in_use(path) is False for path in paths)
-
-
-@contextlib.contextmanager
-def _without_lease_signal() -> Iterator[None]:
-    """Somebody who opens the file while the lease stands sends us SIGIO, whose default action ends a process."""
-    try:
-        before = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    except ValueError:  # not the main thread: the signal goes to the main thread's disposition anyway
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGIO, before)

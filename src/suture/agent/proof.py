@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
-from suture.adapters.leases import are_unused
-from suture.adapters.process import every_pid, read_process
 from suture.agent.device import Device
 from suture.agent.doors import ScanResult, User
 from suture.agent.machine.events import Scanned
 from suture.agent.machine.state import Holder, ProductState
-from suture.agent.restarts.belonging import read_supervised, unit_of
 from suture.improvement.layer import Layer
 from suture.wire.product import Product
 
@@ -39,22 +35,8 @@ def find_users(device: Device, product: Product, state: ProductState, *, active:
     active_layers = layers_of(device, state, active)
     for level, tree in zip(others, trees, strict=True):
         changed.extend(_changed_files(product, tree, layers_of(device, state, level), active_layers))
-    result = device.scanner.scan(device.scanner.old_files(trees, changed, swapped_at))
-    if not result.unknown or not are_unused(changed):
-        return result
-    # Nobody at all has a replaced file open or mapped, says the kernel. What is left of the unknown are processes that
-    # belong to the product itself: they may have read an old file and closed it (docs/decisions/0006).
-    left = tuple(pid for pid in result.unknown if _belongs_to_product(device, product, pid))
-    return replace(result, unknown=left)
-
-
-def _belongs_to_product(device: Device, product: Product, pid: int) -> bool:
-    """By cgroup and parents, which the kernel shows of every process."""
-    if unit_of(pid) in product.units:
-        return True
-    processes = {one: found for one in every_pid() if (found := read_process(one)) is not None}
-    found_service = read_supervised(device.places.state).service_of(pid, processes)
-    return found_service is not None and found_service[0].product == product.product
+    parts = [tree / component.path for tree in trees for component in product.components]
+    return device.scanner.scan(device.scanner.old_files(parts, changed, swapped_at))
 
 
 def _changed_files(product: Product, tree: Path, one: dict[str, Layer], other: dict[str, Layer]) -> list[Path]:

@@ -9,14 +9,12 @@ Everything else stays unknown.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from suture.adapters.leases import is_held_elsewhere
 from suture.adapters.process import epoch_of_ticks, read_process
 from suture.agent.restarts.look import Wanted, names_old_files
 
@@ -61,21 +59,9 @@ def _unused_since(files: Sequence[Path]) -> float | None:
                 continue
             return None
         try:
-            if not _is_ours_alone(descriptor):
+            if is_held_elsewhere(descriptor) is not False:
                 return None
             since.append(os.fstat(descriptor).st_ctime)
         finally:
             os.close(descriptor)
     return min(since, default=None)
-
-
-def _is_ours_alone(descriptor: int) -> bool:
-    try:
-        # Who opens the file in these microseconds makes the kernel signal us: SIGURG does nothing, SIGIO would kill.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except OSError:
-        return False
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return True
