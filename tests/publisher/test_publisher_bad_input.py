@@ -88,6 +88,12 @@ def test_missing_trees_and_files_for_trees(bench: Bench) -> None:
     bench.refused("build", *bench.build_words(), code="storage")
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_cannot_be_read(bench: Bench) -> None:
+    (bench.new / "module.py").chmod(0)
+    bench.refused("build", *bench.build_words(), code="no-rights", exit_code=14)
+
+
 def test_equal_trees_are_no_improvement(bench: Bench) -> None:
     bench.refused("build", *bench.build_words(new=bench.old), code="bad-improvement", exit_code=40)
 

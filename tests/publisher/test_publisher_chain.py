@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def test_init_completes_the_product_file(bench: Bench) -> None:
 def test_the_next_level_is_patched_from_the_last_good_one_too(bench: Bench) -> None:
     bench.build()
     bench.release(1)
+    shutil.rmtree(bench.workshop / "staging" / IDENTITY)
     third = bench.root / "third"
     write_tree(third, version=3)
     built = bench.build("--issued", "2026-03-02T12:00:00Z", cve="CVE-2024-28219", new=third)

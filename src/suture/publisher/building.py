@@ -95,9 +95,9 @@ def build_improvement(
     """
     level = choose_level(history, request)
     good = history.last_good()
-    last = read_earlier(workshop, product.product, history, good) if good else None
+    last = read_earlier(workshop, history, good) if good else None
     numbers = request.also_from if request.also_from is not None else (good,)
-    earlier = [read_earlier(workshop, product.product, history, number) for number in sorted(set(numbers) - {0})]
+    earlier = [read_earlier(workshop, history, number) for number in sorted(set(numbers) - {0})]
     _check_request(product, history, request, last)
     fixes, carried = _all_fixes(request.fixes, last)
     imported = [import_component(source, lambda text: progress(text, 0, 0)) for source in request.components]

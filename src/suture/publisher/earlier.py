@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from suture.adapters.files import host_errors, read_file
+from suture.adapters.files import host_errors
 from suture.adapters.trees import read_member
-from suture.core.digests import Digest, digest_bytes, hex_of
-from suture.core.errors import DigestMismatchError, NotKnownError, RepositoryError
-from suture.core.limits import MAXIMUM_INDEX_BYTES, MAXIMUM_PATCH_BYTES
+from suture.core.digests import Digest, hex_of
+from suture.core.errors import NotKnownError, RepositoryError
+from suture.core.limits import MAXIMUM_INDEX_BYTES, MAXIMUM_MANIFEST_BYTES, MAXIMUM_PATCH_BYTES
+from suture.core.version import VERSION
 from suture.delta import Buffer
 from suture.improvement.apply import apply_patch
 from suture.improvement.manifest import ComponentChange, Manifest
+from suture.improvement.manifest_rules import parse_manifest
 from suture.improvement.tree import FileEntry
 from suture.publisher.published import Published
-from suture.publisher.staged import read_staged, staged_levels
+from suture.publisher.staged import staged_levels
 from suture.publisher.workshop import Workshop
 from suture.trust.documents import Index
-from suture.trust.paths import index_path, release_role
+from suture.trust.paths import index_path, manifest_path, release_role
 from suture.trust.verdicts import empty_index, parse_index
 
 
@@ -34,7 +36,9 @@ from suture.trust.verdicts import empty_index, parse_index
 class History:
     """One baseline's levels. `released` digests by level; `last_issued` of the highest released level's manifest."""
 
+    product: str
     identity: str
+    published: Published
     released: dict[int, str]
     recalled: frozenset[int]
     staged: tuple[int, ...]
@@ -47,11 +51,12 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class EarlierLevel:
-    """A level that was built before, its manifest, and where its patches lie."""
+    """A level that was released before, the repository that holds it, and where temporary files may lie."""
 
     number: int
     manifest: Manifest
-    directory: Path
+    published: Published
+    scratch: Path
 
     def components(self) -> tuple[str, ...]:
         """The components that it changes."""
@@ -71,11 +76,12 @@ class EarlierLevel:
             PatchError, DigestMismatchError: the baseline given is not the one that this level was made for.
         """
         patch = next(patch for patch in change.patches if patch.from_level == 0)
-        data = read_file(self.directory / patch.target.rpartition("/")[2], maximum_bytes=MAXIMUM_PATCH_BYTES)
-        if digest_bytes(data) != patch.digest:
-            raise DigestMismatchError(f"cannot use the staged patch of level {self.number}: its bytes changed")
+        role = release_role(self.manifest.baseline.identity)
+        data = self.published.read_target(role, patch.target, maximum_bytes=MAXIMUM_PATCH_BYTES)
+        if data is None:
+            raise RepositoryError(f"cannot find the released {patch.target} in the repository")
         changed = {entry.path: hex_of_entry(entry) for entry in change.layer.files()}
-        with tempfile.TemporaryDirectory(prefix=".files-", dir=self.directory.parent) as name, _closing() as sinks:
+        with tempfile.TemporaryDirectory(prefix=".files-", dir=self.scratch) as name, _closing() as sinks:
             directory = Path(name)
 
             def open_sink(entry: FileEntry) -> BinaryIO:
@@ -121,32 +127,32 @@ def read_history(workshop: Workshop, published: Published, product: str, identit
     """What was released, recalled and staged for a baseline."""
     index = read_index(published, product, identity)
     released = {entry.level: entry.digest for entry in index.levels}
-    last_issued = None
-    if released:
-        last = read_earlier_manifest(workshop, product, identity, max(released), released[max(released)])
-        last_issued = last.manifest.issued
     recalled = frozenset(recall.level for recall in index.recalls)
-    return History(identity, released, recalled, staged_levels(workshop, identity), last_issued)
+    last_issued = read_manifest(published, product, identity, max(released)).issued if released else None
+    return History(product, identity, published, released, recalled, staged_levels(workshop, identity), last_issued)
 
 
-def read_earlier(workshop: Workshop, product: str, history: History, level: int) -> EarlierLevel:
+def read_earlier(workshop: Workshop, history: History, level: int) -> EarlierLevel:
     """An earlier, released level.
 
     Raises:
-        NotKnownError: it was never released. RepositoryError: what is kept of it is not what was released.
+        NotKnownError: it was never released. RepositoryError: what is published is not what was released.
     """
     if level not in history.released:
         known = ", ".join(map(str, sorted(history.released))) or "none"
         raise NotKnownError(f"cannot patch from level {level}: it was never released (released: {known})")
-    return read_earlier_manifest(workshop, product, history.identity, level, history.released[level])
+    manifest = read_manifest(history.published, history.product, history.identity, level)
+    return EarlierLevel(level, manifest, history.published, workshop.staging)
 
 
-def read_earlier_manifest(workshop: Workshop, product: str, identity: str, level: int, digest: str) -> EarlierLevel:
-    """A released level as staging keeps it, compared with the digest that the index has."""
-    staged = read_staged(workshop, product, identity, level)
-    if staged.digest != digest:
-        raise RepositoryError(
-            f"cannot use level {level} in staging: it is not what was released",
-            advice="restore staging/ from its backup",
-        )
-    return EarlierLevel(level, staged.manifest, staged.directory)
+def read_manifest(published: Published, product: str, identity: str, level: int) -> Manifest:
+    """A released level's manifest.
+
+    Raises:
+        RepositoryError: it is not what the release role signed.
+    """
+    path = manifest_path(product, identity, level)
+    data = published.read_target(release_role(identity), path, maximum_bytes=MAXIMUM_MANIFEST_BYTES)
+    if data is None:
+        raise RepositoryError(f"cannot find the released {path} in the repository", advice="restore its backup")
+    return parse_manifest(data, agent_version=VERSION, product=product, baseline_identity=identity, level=level)

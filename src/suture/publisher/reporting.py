@@ -7,14 +7,18 @@ from datetime import datetime
 import msgspec
 
 from suture.core.clock import format_time
+from suture.core.digests import digest_bytes
 from suture.core.level import display_of
-from suture.publisher.earlier import read_index
+from suture.improvement.manifest import Manifest
+from suture.improvement.manifest_rules import encode_manifest
+from suture.publisher.earlier import read_index, read_manifest
 from suture.publisher.published import Published, read_published
 from suture.publisher.refreshing import role_lives
 from suture.publisher.rolling import read_rollout
 from suture.publisher.staged import Staged, read_staged, staged_baselines, staged_levels
 from suture.publisher.workshop import Workshop
 from suture.trust.documents import Index, Pause, Rollout
+from suture.trust.verdicts import level_entry
 
 
 class RoleReport(msgspec.Struct, frozen=True):
@@ -97,24 +101,27 @@ def report_roles(published: Published, workshop: Workshop, now: datetime) -> tup
 def _report_baseline(workshop: Workshop, published: Published, product: str, identity: str) -> BaselineReport:
     index = read_index(published, product, identity)
     rollout = read_rollout(published, product, identity)
-    levels = sorted({*staged_levels(workshop, identity), *(entry.level for entry in index.levels)})
-    staged = (read_staged(workshop, product, identity, level) for level in levels)
-    return BaselineReport(identity, tuple(_report_level(one, index, rollout) for one in staged), rollout.pause)
+    staged = {level: read_staged(workshop, product, identity, level) for level in staged_levels(workshop, identity)}
+    released = {entry.level: read_manifest(published, product, identity, entry.level) for entry in index.levels}
+    manifests = {**{level: one.manifest for level, one in staged.items()}, **released}
+    levels = tuple(_report_level(manifests[level], staged.get(level), index, rollout) for level in sorted(manifests))
+    return BaselineReport(identity, levels, rollout.pause)
 
 
-def _report_level(staged: Staged, index: Index, rollout: Rollout) -> LevelReport:
-    level = staged.manifest.level
+def _report_level(manifest: Manifest, staged: Staged | None, index: Index, rollout: Rollout) -> LevelReport:
+    level = manifest.level
+    entry = level_entry(index, level)
     recall = next((recall for recall in index.recalls if recall.level == level), None)
-    released = any(entry.level == level for entry in index.levels)
+    patches = [patch for change in manifest.components for patch in change.patches if patch.from_level == 0]
     return LevelReport(
         level=level,
-        display=display_of(staged.manifest.baseline.version, level),
-        state="recalled" if recall else "released" if released else "staged",
-        digest=staged.digest,
-        issued=staged.manifest.issued,
-        cves=tuple(dict.fromkeys(fix.cve for fix in staged.manifest.fixes)),
-        patch_bytes=staged.sizes.patch_bytes(),
-        full_bytes=staged.sizes.full_bytes,
+        display=display_of(manifest.baseline.version, level),
+        state="recalled" if recall else "released" if entry else "staged",
+        digest=entry.digest if entry else digest_bytes(encode_manifest(manifest)),
+        issued=manifest.issued,
+        cves=tuple(dict.fromkeys(fix.cve for fix in manifest.fixes)),
+        patch_bytes=sum(patch.size for patch in patches),
+        full_bytes=staged.sizes.full_bytes if staged else None,
         permille=next((share.permille for share in rollout.shares if share.level == level), None),
         recall_reason=recall.reason if recall else None,
     )

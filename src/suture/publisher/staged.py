@@ -102,7 +102,14 @@ def staged_baselines(workshop: Workshop) -> tuple[str, ...]:
     """Identities of the baselines with something staged, sorted."""
     if not workshop.staging.is_dir():
         return ()
-    return tuple(sorted(path.name for path in workshop.staging.iterdir() if path.is_dir()))
+    return tuple(sorted(path.name for path in workshop.staging.iterdir() if path.is_dir() and path.name[0] != "."))
+
+
+def sweep_staging(workshop: Workshop) -> None:
+    """Remove what a killed build left half-made; nothing that is in place has a name that begins with a dot."""
+    with host_errors(f"sweep {workshop.staging}"):
+        for left in (*workshop.staging.glob(".*"), *workshop.staging.glob("*/.*")):
+            shutil.rmtree(left)
 
 
 def staged_levels(workshop: Workshop, identity: str) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from suture.publisher.request import (
     build_request,
     read_words,
 )
+from suture.publisher.staged import sweep_staging
 from suture.publisher.workshop import open_workshop
 
 NAME = "build"
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     workshop = open_workshop(arguments.workshop)
     words = _merge(read_words(arguments.from_file) if arguments.from_file else ImprovementWords(), arguments)
     with workshop.changing("build") as settings:
+        sweep_staging(workshop)
         product = workshop.product()
         request = build_request(
             words,
