@@ -49,6 +49,23 @@ def fill(directory: Path) -> Path:
     return filler
 
 
+def test_the_store_s_quota_holds_and_the_levels_in_use_stay() -> None:
+    with chain_world() as world:
+        world.publish(1, "1.1")
+        world.suture("agent", "once")
+        (world.baseline / "codec/big.bin").write_bytes(os.urandom(2 << 20))
+        world.suture("settings", "set", "store-quota", "1MiB")
+        world.publish(2, "1.2")
+        world.suture("agent", "once")
+        found = next(level for level in world.product()["levels"] if level["level"] == 2)
+        assert (found["state"], found["reason"]) == ("failed", "disk-full")
+        assert "quota" in found["detail"]
+        assert world.visible() == "version 1.1"
+        world.suture("settings", "set", "store-quota", "512MiB")
+        world.suture("install", "darkroom")
+        assert world.visible() == "version 1.2"
+
+
 @pytest.mark.root
 @needs_root
 def test_a_full_disk_leaves_the_old_level_and_heals_when_there_is_room(small_disk: ChainWorld) -> None:

@@ -22,6 +22,7 @@ from suture.adapters.files import exclusive_lock
 from suture.agent.commands import Session
 from suture.agent.device import Device
 from suture.agent.machine.state import ProductState
+from suture.agent.notices import notice_of, send_notice
 from suture.agent.report import AGENT_FACT, AgentProcess, refresh_status, trust_status
 from suture.core.clock import parse_time
 from suture.core.errors import BusyError, SutureError
@@ -163,6 +164,7 @@ class Agent:
 
     def _after(self, product: Product, due: Due, before: ProductState | None) -> None:
         after = self.device.journal.load(product.product)
+        tell_people(self.device, product, before, after)
         if after is not None and (before is None or before.active != after.active):
             due.watch_seconds = FIRST_WATCH_SECONDS
             self.say(f"{product.product}: level {after.active} is in place (was {before.active if before else 0})")
@@ -227,6 +229,15 @@ class Agent:
             self.stopping = True
 
 
+def tell_people(device: Device, product: Product, before: ProductState | None, after: ProductState | None) -> None:
+    """A notice of what this round did by itself, where the settings want one."""
+    if after is None or not device.settings(product).notify:
+        return
+    text = notice_of(product, before, after)
+    if text is not None:
+        send_notice(text, os.environ, is_root=device.is_root)
+
+
 def be_polite() -> None:
     """Lower this process's priority on processor and disk; a host that forbids it is no reason to stop."""
     with contextlib.suppress(OSError):
@@ -239,11 +250,13 @@ def once(device: Device, say: Say) -> int:
     """One look at every product, as a timer starts it; the exit code of the first that failed, else 0."""
     code = 0
     for product in device.shelf.list():
+        before = device.journal.load(product.product)
         try:
             Session(device, product).visit(may_start=True)
             say(f"{product.product}: {trust_status(device, product).state}")
         except SutureError as error:
             code = code or error.exit_code
             say(f"{product.product}: {error.message}")
+        tell_people(device, product, before, device.journal.load(product.product))
     refresh_status(device)
     return code

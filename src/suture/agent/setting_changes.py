@@ -31,10 +31,13 @@ SWITCHES = {
     "notify": "notify",
     "removal-allowed": "removal_allowed",
 }
-NAMES = (*SWITCHES, "postpone", "poll-interval")
+_OTHERS = {"postpone": "postpone_until", "poll-interval": "poll_interval_seconds", "store-quota": "store_quota_mib"}
+NAMES = (*SWITCHES, *_OTHERS)
 """What `suture settings set` knows."""
 
 _DURATION = re.compile(r"([0-9]{1,7})([smhd])")
+_SIZE = re.compile(r"([0-9]{1,7})(MiB|GiB)")
+_MAXIMUM_QUOTA_MIB = 16 * 1024 * 1024
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAXIMUM_INTERVAL_SECONDS = 30 * 86400
 
@@ -53,7 +56,7 @@ def parse_change(name: str, text: str, now: datetime) -> Change:
     Args:
         name: one of `NAMES`.
         text: ``on``, ``off``; for postpone ``3d``, ``2h``, ``until 2026-12-01T08:00:00Z``, ``off``; for poll-interval
-            ``30s``, ``1h``; for all of them ``default``.
+            ``30s``, ``1h``; for store-quota ``512MiB``, ``8GiB``; for all of them ``default``.
         now: aware; what durations are counted from.
 
     Raises:
@@ -62,7 +65,7 @@ def parse_change(name: str, text: str, now: datetime) -> Change:
     """
     if name not in NAMES:
         raise NotKnownError(f"cannot set {name[:40]!r}: the settings are {', '.join(NAMES)}")
-    field = SWITCHES.get(name) or {"postpone": "postpone_until", "poll-interval": "poll_interval_seconds"}[name]
+    field = SWITCHES.get(name) or _OTHERS[name]
     if text == "default":
         return Change(field, None)
     if name in SWITCHES:
@@ -71,6 +74,8 @@ def parse_change(name: str, text: str, now: datetime) -> Change:
         return Change(field, text == "on")
     if name == "postpone":
         return Change(field, _parse_postponement(text, now))
+    if name == "store-quota":
+        return Change(field, _parse_size_mib(text))
     seconds = _parse_duration(text, "poll-interval", "30s, 15m, 1h or 1d")
     if not 1 <= seconds <= _MAXIMUM_INTERVAL_SECONDS:
         raise InputError(f"cannot set poll-interval to {text}: it lies between 1s and 30d")
@@ -184,3 +189,11 @@ def _parse_duration(text: str, name: str, examples: str) -> int:
     if match is None:
         raise InputError(f"cannot set {name} to {text[:40]!r}: write {examples}")
     return int(match.group(1)) * _UNIT_SECONDS[match.group(2)]
+
+
+def _parse_size_mib(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    mebibytes = int(match.group(1)) * (1024 if match.group(2) == "GiB" else 1) if match is not None else 0
+    if not 1 <= mebibytes <= _MAXIMUM_QUOTA_MIB:
+        raise InputError(f"cannot set store-quota to {text[:40]!r}: write 512MiB or 8GiB, at most 16384GiB")
+    return mebibytes

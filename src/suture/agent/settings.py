@@ -19,7 +19,7 @@ from suture.adapters.files import read_file
 from suture.agent.places import Places
 from suture.core.clock import parse_time
 from suture.core.errors import InputError, StorageError, SutureError
-from suture.core.limits import DEFAULT_POLL_INTERVAL_SECONDS, MAXIMUM_SETTINGS_BYTES
+from suture.core.limits import DEFAULT_POLL_INTERVAL_SECONDS, DEFAULT_STORE_QUOTA_MIB, MAXIMUM_SETTINGS_BYTES
 from suture.wire.product import Product, ProductDefaults
 from suture.wire.settings import (
     MAXIMUM_POSTPONE_SECONDS,
@@ -42,6 +42,7 @@ FIELDS = (
     "notify",
     "poll_interval_seconds",
     "removal_allowed",
+    "store_quota_mib",
 )
 _OWN_DEFAULTS = Settings(
     automatic_install=True,
@@ -49,6 +50,7 @@ _OWN_DEFAULTS = Settings(
     notify=True,
     poll_interval_seconds=DEFAULT_POLL_INTERVAL_SECONDS,
     removal_allowed=True,
+    store_quota_mib=DEFAULT_STORE_QUOTA_MIB,
 )
 _WEAKER_THAN_POLICY = (Source.ADMINISTRATOR, Source.USER, Source.PRODUCT)
 

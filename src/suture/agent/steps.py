@@ -17,6 +17,7 @@ from suture.agent.machine.events import StepFailed
 from suture.agent.machine.state import Kind, Operation, ProductState, Step
 from suture.agent.patching import new_file_name
 from suture.agent.proof import find_users
+from suture.agent.room import verify_room
 from suture.core.clock import parse_time
 from suture.core.errors import (
     HealthError,
@@ -111,6 +112,8 @@ class StepRunner:
 
     def _apply_and_stage(self, state: ProductState, operation: Operation, manifest: Manifest, waiting: Path) -> None:
         level, graft, new = manifest.level, self.device.graft, waiting / "new"
+        quota = self.device.settings(self.product).store_quota_mib
+        verify_room(self.device.places.store, self.product, manifest, quota)
         for change in manifest.components:
             reference = choose_patch(change, operation.origin)
             old = graft.tree(self.product, state.baseline, reference.from_level) / self._component_path(change.name)

@@ -72,6 +72,7 @@ def _show(places: Places, product: str | None, *, as_json: bool) -> None:
         ("postpone", found.postpone_until, "postpone_until"),
         ("notify", found.notify, "notify"),
         ("poll-interval", f"{found.poll_interval_seconds}s", "poll_interval_seconds"),
+        ("store-quota", f"{found.store_quota_mib}MiB", "store_quota_mib"),
         ("removal-allowed", found.removal_allowed, "removal_allowed"),
     )
     rows = [(name, _shown(value), source_words(found, field)) for name, value, field in values]
@@ -108,4 +109,5 @@ def _shown(value: object) -> str:
 def _words(change: Change) -> str:
     if change.value is None:
         return "off" if change.field == "postpone_until" else "left to its default"
-    return _shown(f"{change.value}s" if change.field == "poll_interval_seconds" else change.value)
+    units = {"poll_interval_seconds": "s", "store_quota_mib": "MiB"}
+    return _shown(f"{change.value}{units[change.field]}" if change.field in units else change.value)

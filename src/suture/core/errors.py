@@ -124,7 +124,7 @@ class RightsError(RefusedError):
 
 
 class SigningDueError(RefusedError):
-    """An offline role must be signed again soon, and only a person can: `publisher refresh` says so by its exit code."""
+    """An offline role must be signed again soon, and only a person can; `publisher refresh` ends with this code."""
 
     code = "signing-due"
     exit_code = 15

@@ -30,5 +30,7 @@ SLOWEST_BYTES_PER_SECOND: Final = 512
 """Below this over 30 s a transfer is given up: slow retrieval attack (TUF specification §1.5.2)."""
 
 DEFAULT_POLL_INTERVAL_SECONDS: Final = 3600
+DEFAULT_STORE_QUOTA_MIB: Final = 8192
+"""Of all staged levels of a device: a browser engine's tree is 0.5 GiB, and two levels of it are kept."""
 MAXIMUM_SETTINGS_BYTES: Final = 64 * KIB
 MAXIMUM_STATUS_BYTES: Final = 8 * MIB

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from suture.core.identifiers import NAME_PATTERN
+from suture.core.limits import DEFAULT_STORE_QUOTA_MIB
 
 SETTINGS_FORMAT = "suture-settings/1"
 POLICY_FORMAT = "suture-policy/1"
@@ -19,6 +20,7 @@ MAXIMUM_POSTPONE_SECONDS = 30 * 86400
 """No source can put an improvement off for longer: what postpones for ever is the off switch, which says so."""
 
 _Seconds = Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)]
+_Mebibytes = Annotated[int, msgspec.Meta(ge=1, le=16 * 1024 * 1024)]
 _Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
 _Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 
@@ -43,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
         notify: tell people what was installed.
         poll_interval_seconds: seconds between looks at the repository, jittered by a fifth.
         removal_allowed: people may remove an improvement.
+        store_quota_mib: how much the staged levels of the device may take, in MiB.
     """
 
     automatic_install: bool | None = None
@@ -51,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
     notify: bool | None = None
     poll_interval_seconds: _Seconds | None = None
     removal_allowed: bool | None = None
+    store_quota_mib: _Mebibytes | None = None
 
 
 class SettingsFile(Settings, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True, omit_defaults=True):
@@ -91,5 +95,6 @@ class EffectiveSettings(msgspec.Struct, frozen=True):
     poll_interval_seconds: int
     removal_allowed: bool
     sources: dict[str, Source]
+    store_quota_mib: int = DEFAULT_STORE_QUOTA_MIB
     organisation: str = ""
     notes: tuple[str, ...] = ()
