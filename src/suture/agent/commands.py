@@ -23,7 +23,7 @@ from suture.agent.machine.events import (
     Started,
 )
 from suture.agent.machine.instructions import Note, Outcome
-from suture.agent.machine.state import LevelState, Operation, ProductState, Step
+from suture.agent.machine.state import LevelRecord, LevelState, Operation, ProductState, Step
 from suture.agent.release import detect_baseline
 from suture.agent.report import refresh_status
 from suture.agent.visit import Visit, open_visit
@@ -161,10 +161,8 @@ class Session:
 
     def exit_code_of(self, result: Result) -> int:
         """0 when what was asked for is in place, else the exit code of the error that took it back."""
-        wanted = [record for record in result.after.levels if record.level > result.after.active]
-        failed = [record for record in wanted if record.state in (LevelState.FAILED, LevelState.ROLLED_BACK)]
-        asked_now = [record for record in failed if result.before.record(record.level) != record]
-        return exit_code_for(asked_now[-1].reason) if asked_now else 0
+        failed = failed_level(result)
+        return exit_code_for(failed.reason) if failed is not None else 0
 
     def _result(self, before: ProductState) -> Result:
         after = self.state()
@@ -174,8 +172,23 @@ class Session:
         return Result(before, after, reopened)
 
 
+def failed_level(result: Result) -> LevelRecord | None:
+    """The level that was asked for and did not stay, with its reason; None where it did."""
+    above = [record for record in result.after.levels if record.level > result.after.active]
+    failed = [record for record in above if record.state in (LevelState.FAILED, LevelState.ROLLED_BACK)]
+    now = [record for record in failed if result.before.record(record.level) != record]
+    return now[-1] if now else None
+
+
 def encoded(result: Result) -> dict[str, object]:
     """A result for `--json`."""
     state = msgspec.to_builtins(result.after)
-    return {"product": result.after.product, "level_before": result.before.active, "level": result.after.active,
-            "reopened_cves": list(result.reopened), "state": state}  # fmt: skip
+    failed = failed_level(result)
+    return {
+        "product": result.after.product,
+        "level_before": result.before.active,
+        "level": result.after.active,
+        "failed": msgspec.to_builtins(failed) if failed is not None else None,
+        "reopened_cves": list(result.reopened),
+        "state": state,
+    }

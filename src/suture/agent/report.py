@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from suture.agent.device import Device
-from suture.agent.machine.choice import obstacles
+from suture.agent.machine.choice import known_bad, obstacles
 from suture.agent.machine.exposure import known_fixes
 from suture.agent.machine.state import LevelRecord, LevelState, ProductState
 from suture.agent.statusfile import write_status
 from suture.core.errors import SutureError
-from suture.core.level import display_of
+from suture.core.level import display_of, letters_of
 from suture.core.version import VERSION
 from suture.wire.product import Product
 from suture.wire.settings import EffectiveSettings
@@ -157,8 +157,10 @@ def why(state: ProductState, settings: EffectiveSettings, trust: TrustStatus, no
     for record in reversed(state.levels):
         if record.level <= state.active:
             continue
-        for obstacle in obstacles(state, record, settings, now):
-            text = f"level {record.level} is not installed: {obstacle.text}"
+        bad = known_bad(record)
+        # What rules a level out for good is all there is to say of it; the rest would only be noise.
+        for obstacle in (bad,) if bad is not None else obstacles(state, record, settings, now):
+            text = f"({letters_of(record.level)}) is not installed: {obstacle.text}"
             reasons.append(Reason(code=obstacle.code, text=text, since=record.at, source=obstacle.source))
     if trust.state not in ("none", "changed", "never"):
         since = trust.last_success or trust.last_poll or now

@@ -6,12 +6,12 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 
-from suture.agent.commands import Result, Session, encoded
+from suture.agent.commands import Result, Session, encoded, failed_level
 from suture.agent.device import Device, open_device
 from suture.cli.places import places_from
 from suture.cli.printing import clean, paint, print_json, print_line
 from suture.core.errors import NotKnownError, UsageError
-from suture.core.level import display_of
+from suture.core.level import display_of, letters_of
 from suture.wire.product import Product
 
 
@@ -64,6 +64,11 @@ def say_result(result: Result, product: Product, arguments: argparse.Namespace) 
     before = display_of(f"{product.title} {version}", result.before.active)
     after = display_of(f"{product.title} {version}", result.after.active)
     print_line(f"{clean(before)} → {paint(clean(after), 'bold')}" if before != after else f"{clean(after)}, as before")
+    failed = failed_level(result)
+    if failed is not None:
+        print_line(
+            paint(f"  ({letters_of(failed.level)}) did not stay: {clean(failed.detail)} [{failed.reason}]", "red")
+        )
     record = result.after.record(result.after.active)
     if record is not None:
         print_line(f"  state: {record.state}")
