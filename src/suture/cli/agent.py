@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 from suture.agent.daemon import Agent, once
+from suture.agent.report import build_status
 from suture.agent.unit_files import unit_files
 from suture.cli.acting import opened
 from suture.cli.printing import print_json, print_line
@@ -36,7 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
                 print_line(text)
         return 0
     with opened(arguments) as device:
-        return once(device, _say) if arguments.action == "once" else Agent(device, _say).run()
+        if arguments.action == "run":
+            return Agent(device, _say).run()
+        code = once(device, _say)
+        if arguments.json:
+            print_json(build_status(device).products)
+        return code
 
 
 def _say(line: str) -> None:
