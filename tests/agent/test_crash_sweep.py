@@ -86,7 +86,7 @@ def sweep(tmp_path: Path, prepare: Callable[[ChainWorld], None], words: tuple[st
             assert tries.whole() == final, f"after a crash at {point} ({number})"
             product = world.product()
             assert not [reason for reason in product["why"] if reason["code"] == "in-progress"], point
-            assert product["effective"], point
+            assert product["effective"], (point, product["why"])
             assert not list(world.state.rglob("*.new")), point
             tries.thaw()
             number += 1

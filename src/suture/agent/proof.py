@@ -30,6 +30,9 @@ def find_users(device: Device, product: Product, state: ProductState, *, active:
     swapped_at = state.watch.swapped_at if state.watch is not None else 0.0
     staged = device.graft.levels(product, state.baseline)
     others = [level for level in (0, *staged) if level != active]
+    if not others:
+        # The baseline is active and the store is empty: a tree is dropped only after nobody used it any more.
+        return ScanResult((), ())
     trees = [device.graft.tree(product, state.baseline, level) for level in others]
     changed: list[Path] = []
     active_layers = layers_of(device, state, active)
