@@ -168,6 +168,8 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     wanted = wanted_from(given.expectations)
     record = Recorder(given.record)
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before the threads: they inherit it, and none is interrupted
     threads = []
     for number in range(given.threads + SLOW_THREADS):
         client = Client(given.host, given.port, keeps=number % 2 == 0)
@@ -176,9 +178,10 @@ def main(words: list[str] | None = None) -> int:
         threads.append(threading.Thread(target=run_thread, args=(client, turns, *pace, record)))
     for thread in threads:
         thread.start()
-    if threading.current_thread() is threading.main_thread() and given.seconds is None:
-        signal.signal(signal.SIGTERM, lambda *_: record.stop.set())
-    record.stop.wait(given.seconds)
+    if given.seconds is None:
+        signal.sigwait(ends)
+    else:
+        signal.sigtimedwait(ends, given.seconds)
     record.stop.set()
     for thread in threads:
         thread.join()

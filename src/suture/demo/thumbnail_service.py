@@ -211,8 +211,8 @@ def notify(message: str) -> None:
 
 def work(words: argparse.Namespace, listening: socket.socket, ready: int, life: int) -> int:
     """A worker's life: check, say so on `ready`, serve until SIGTERM or until the main process is gone (`life`)."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    told: list[int] = []  # no Event: its lock is not for handlers, and two signals come, the group's and the main's
+    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         studio = Studio(words.root, words.pictures, words.expectations)
@@ -224,7 +224,7 @@ def work(words: argparse.Namespace, listening: socket.socket, ready: int, life: 
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     os.write(ready, b"ok")
     os.close(ready)
-    while not stop.is_set() and not select.select([life], [], [], 0.1)[0]:
+    while not told and not select.select([life], [], [], 0.1)[0]:
         pass
     server.drain()
     return 0
