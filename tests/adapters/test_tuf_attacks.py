@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from suture.adapters import tuf_held
+from suture.adapters import tuf_held, tuf_metadata
 from suture.adapters.clock import SystemClock
 from suture.adapters.fetch import Fetcher
 from suture.adapters.files import write_file
@@ -628,6 +628,7 @@ def test_a_process_killed_between_any_two_writes_leaves_a_directory_that_heals(
             real(path, data, mode=mode)
 
         monkeypatch.setattr(tuf_held, "write_file", write)
+        monkeypatch.setattr(tuf_metadata, "write_file", write)
         try:
             world.poll()
             assert survives >= 6

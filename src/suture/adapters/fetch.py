@@ -9,10 +9,10 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from suture.adapters.fetch_address import Origin, split_address
+from suture.adapters.fetch_answers import Answer, StatusError, TooLongError, Validators
 from suture.adapters.fetch_connection import (
     SLOW_WINDOW_SECONDS,
     Deadline,
@@ -31,34 +31,6 @@ USER_AGENT = "suture/1"
 _CHUNK_BYTES = 64 * KIB
 _SMALL_BYTES = 16 * KIB
 _MAXIMUM_VALIDATOR_BYTES = 256
-
-
-class StatusError(UnreachableError):
-    """The server answered, but not with the file. `status` is RFC 9110's code."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class TooLongError(UnreachableError):
-    """The body went on after its bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Validators:
-    """What RFC 9110 §8.8 compares a stored answer by; either may be empty."""
-
-    etag: str = ""
-    last_modified: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole small answer. `body` is None for 304 Not Modified."""
-
-    body: bytes | None
-    validators: Validators
 
 
 class Fetcher:

@@ -13,7 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from suture.adapters.fetch import Answer, Deadline, Fetcher, Traffic
+from suture.adapters.fetch import Deadline, Fetcher, Traffic
+from suture.adapters.fetch_answers import Answer
 from suture.adapters.files import exclusive_lock
 from suture.adapters.tuf_addresses import first_good
 from suture.adapters.tuf_held import Held, TrustDirectory
@@ -124,7 +125,7 @@ class RepositoryClient:
         deadline = Deadline(self._clock, self._metadata_deadline_seconds)
         self._directory.prepare()
         with exclusive_lock(self._directory.lock, doing=f"ask the repository of {self.product}"):
-            self._directory.clear_refreshes()
+            self._directory.verified.clear_refreshes()
             self._answer = first_good(self._bases(), deadline, self._poll_one)
         self.floors = self._answer.floors
         return self._answer
@@ -186,23 +187,18 @@ class RepositoryClient:
         return self._refreshed(base, deadline, answer)
 
     def _refreshed(self, base: str, deadline: Deadline, answer: Answer) -> PollAnswer:
-        from suture.adapters.tuf_refresh import Refresh
+        from suture.adapters.tuf_refresh import Source, read_from
+        from suture.adapters.tuf_workflow import run_workflow
 
-        first_root = self._first_root(base, deadline)
-        working = self._directory.begin_refresh()
-        try:
-            refresh = Refresh(working, first_root, base, self._fetcher, deadline, answer.body)
-            try:
-                refresh.run()
-                question = self._question()
-                verdict = judge(question, refresh, lambda target: self._read_target(target, base, deadline))
-            except SutureError:
-                self._keep_progress(refresh, working)
-                raise
-            keep_verdict(self._directory, working, question, verdict, base, answer)
-        finally:
-            self._directory.end_refresh(working)
-        self._refresh = refresh
+        question = self._question()
+        self._refresh, verdict = run_workflow(
+            self._directory.verified,
+            self._first_root(base, deadline),
+            Source(f"{base}/metadata/", read_from(self._fetcher, deadline), answer.body),
+            judge=lambda refresh: judge(question, refresh, lambda one: self._read_target(one, base, deadline)),
+            keep=lambda _, working, good: keep_verdict(self._directory, working, question, good, base, answer),
+            keep_progress=self._keep_progress,
+        )
         return fresh_answer(question, verdict, base)
 
     def _question(self) -> Question:
@@ -222,7 +218,7 @@ class RepositoryClient:
         with contextlib.suppress(SutureError):
             loaded = [role for name in (ROOT, TIMESTAMP) if (role := refresh.loaded(name)) is not None]
             verify_floors(self.floors, loaded)
-            self._directory.adopt_refresh(working, roles=(TIMESTAMP,))
+            self._directory.verified.adopt_refresh(working, roles=(TIMESTAMP,))
             self.floors = self.floors.raised(loaded)
 
     def _first_root(self, base: str, deadline: Deadline) -> bytes:
@@ -272,8 +268,7 @@ class RepositoryClient:
 
         self._directory.prepare()
         with exclusive_lock(self._directory.lock, doing=f"read the metadata of {self.product}"):
-            deadline = Deadline(self._clock, self._metadata_deadline_seconds)
-            self._refresh = reopen(self._directory, self._first_root_digest, self._question(), deadline)
+            self._refresh = reopen(self._directory, self._first_root_digest, self._question())
             if self._refresh is None:
                 self._directory.drop_held()
         if self._refresh is None:

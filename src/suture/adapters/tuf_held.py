@@ -14,13 +14,10 @@ through `tuf.ngclient` on others. A damaged directory costs a full refresh and n
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 import msgspec
 
@@ -29,20 +26,22 @@ from suture.adapters.files import (
     PRIVATE_DIRECTORY,
     host_errors,
     make_directory,
-    read_file_if_there,
-    sync_directory,
     write_file,
+)
+from suture.adapters.tuf_metadata import (
+    HISTORY,
+    MAXIMUM_METADATA_BYTES,
+    MetadataDirectory,
+    files_of,
+    read_tolerant,
+    role_file,
 )
 from suture.core.digests import DIGEST_PATTERN, Digest, digest_bytes
 from suture.core.errors import RightsError, StorageError
-from suture.core.limits import KIB, MIB
+from suture.core.limits import KIB
 from suture.trust.freshness import LoadedRole
 
-MAXIMUM_METADATA_BYTES = 5 * MIB
-"""The largest of python-tuf's own bounds (`UpdaterConfig.targets_max_length`)."""
 _MAXIMUM_HELD_BYTES = 256 * KIB
-_REFRESH_PREFIX = ".refresh-"
-_HISTORY = "root_history"
 
 _Digest = Annotated[str, msgspec.Meta(pattern=DIGEST_PATTERN)]
 _Text = Annotated[str, msgspec.Meta(max_length=500)]
@@ -85,6 +84,11 @@ class TrustDirectory:
         return self.path / "metadata"
 
     @property
+    def verified(self) -> MetadataDirectory:
+        """The same, as refreshes use it."""
+        return MetadataDirectory(self.path, self.metadata)
+
+    @property
     def lock(self) -> Path:
         """Held by whoever polls: `tuf.ngclient` is for one at a time."""
         return self.path / "lock"
@@ -96,21 +100,14 @@ class TrustDirectory:
             StorageError: a symbolic link, or no directory, in one of the places.
             RightsError: it belongs to somebody else.
         """
-        for path in (self.path, self.metadata, self.metadata / _HISTORY, self.path / "documents"):
+        for path in (self.path, self.metadata, self.metadata / HISTORY, self.path / "documents"):
             if not os.path.lexists(path):
                 make_directory(path, mode=PRIVATE_DIRECTORY)
             _verify_private(path)
 
-    def clear_refreshes(self) -> None:
-        """Remove what a killed refresh left behind. Only under the lock."""
-        with host_errors(f"clear {self.path}"):
-            for entry in os.scandir(self.path):
-                if entry.name.startswith(_REFRESH_PREFIX) and entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-
     def read_held(self) -> Held | None:
         """The last good poll, or None where there is none or it cannot be read."""
-        data = _read_tolerant(self.path / "held.json", _MAXIMUM_HELD_BYTES)
+        data = read_tolerant(self.path / "held.json", _MAXIMUM_HELD_BYTES)
         if data is None:
             return None
         try:
@@ -129,7 +126,7 @@ class TrustDirectory:
 
     def read_document(self, digest: str, maximum_bytes: int) -> bytes | None:
         """A held document, or None where it is missing or damaged."""
-        data = _read_tolerant(self._document(digest), maximum_bytes)
+        data = read_tolerant(self._document(digest), maximum_bytes)
         return data if data is not None and digest_bytes(data) == digest else None
 
     def write_document(self, data: bytes) -> Digest:
@@ -142,7 +139,7 @@ class TrustDirectory:
     def drop_documents(self, *, keep: tuple[str | None, ...]) -> None:
         """Remove the documents that held.json names no more."""
         kept = {self._document(digest).name for digest in keep if digest is not None}
-        for path in self._files(self.path / "documents"):
+        for path in files_of(self.path / "documents"):
             if path.name not in kept:
                 with host_errors(f"remove {path}"):
                     path.unlink(missing_ok=True)
@@ -152,66 +149,11 @@ class TrustDirectory:
 
     def read_role(self, role: str) -> bytes | None:
         """Verified metadata of a role other than root, or None."""
-        return _read_tolerant(self.metadata / role_file(role), MAXIMUM_METADATA_BYTES)
+        return read_tolerant(self.metadata / role_file(role), MAXIMUM_METADATA_BYTES)
 
     def read_first_root(self) -> bytes | None:
         """1.root.json as kept, or None; its digest is the caller's to check."""
-        return _read_tolerant(self.metadata / _HISTORY / "1.root.json", MAXIMUM_METADATA_BYTES)
-
-    def begin_refresh(self) -> Path:
-        """A private copy of the metadata for one refresh. The caller removes it with `end_refresh`."""
-        with host_errors(f"work in {self.path}"):
-            working = Path(tempfile.mkdtemp(prefix=_REFRESH_PREFIX, dir=self.path))
-            (working / _HISTORY).mkdir(mode=PRIVATE_DIRECTORY)
-        for source in (*self._files(self.metadata), *self._files(self.metadata / _HISTORY)):
-            data = _read_tolerant(source, MAXIMUM_METADATA_BYTES)
-            if data is not None:
-                with host_errors(f"write in {working}"):
-                    copy = working / source.relative_to(self.metadata)
-                    copy.touch(mode=0o600, exist_ok=False)
-                    copy.write_bytes(data)
-        return working
-
-    def adopt_refresh(self, working: Path, *, roles: tuple[str, ...]) -> None:
-        """Take verified metadata over: roots first, timestamp last, each file atomic and on disk.
-
-        A crash in between leaves a mixture of verified files, which the next refresh verifies again as a whole.
-        """
-        for source in self._files(working / _HISTORY):
-            self._adopt(source, self.metadata / _HISTORY / source.name)
-        for role in roles:
-            if (working / role_file(role)).is_file():
-                self._adopt(working / role_file(role), self.metadata / role_file(role))
-
-    def end_refresh(self, working: Path) -> None:
-        """Throw the private copy away."""
-        shutil.rmtree(working, ignore_errors=True)
-        sync_directory(self.path)
-
-    def _adopt(self, source: Path, destination: Path) -> None:
-        data = read_file_if_there(source, maximum_bytes=MAXIMUM_METADATA_BYTES)
-        if data is not None and _read_tolerant(destination, MAXIMUM_METADATA_BYTES) != data:
-            write_file(destination, data)
-
-    @staticmethod
-    def _files(directory: Path) -> tuple[Path, ...]:
-        with host_errors(f"read {directory}"):
-            entries = list(os.scandir(directory))
-        named = [entry for entry in entries if entry.name.endswith(".json") and not entry.name.startswith(".")]
-        return tuple(sorted(Path(entry.path) for entry in named if entry.is_file(follow_symlinks=False)))
-
-
-def role_file(role: str) -> str:
-    """The file name of a role in a metadata directory, as `tuf.ngclient` spells it."""
-    return quote(role, "") + ".json"
-
-
-def _read_tolerant(path: Path, maximum_bytes: int) -> bytes | None:
-    """A cached file, or None where it cannot be used: what is missing is fetched and verified anew."""
-    try:
-        return read_file_if_there(path, maximum_bytes=maximum_bytes)
-    except StorageError:
-        return None
+        return read_tolerant(self.metadata / HISTORY / "1.root.json", MAXIMUM_METADATA_BYTES)
 
 
 def _verify_private(path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from suture.adapters.fetch import Answer
+from suture.adapters.fetch_answers import Answer
 from suture.adapters.tuf_held import Held, TrustDirectory
 from suture.adapters.tuf_judgement import Question, Verdict, times_of
 from suture.core.clock import floored, parse_time
@@ -104,7 +104,7 @@ def keep_verdict(
     directory: TrustDirectory, working: Path, question: Question, verdict: Verdict, base_url: str, answer: Answer
 ) -> None:
     """Adopt a refresh, held.json last: until then it names the old documents, and the next poll verifies all anew."""
-    directory.adopt_refresh(working, roles=role_names(question.baseline))
+    directory.verified.adopt_refresh(working, roles=role_names(question.baseline))
     index, rollout = verdict.index_bytes, verdict.rollout_bytes
     held = Held(
         format="suture-held/1",

@@ -1,17 +1,19 @@
 """The one module that drives `tuf.ngclient`. Its client workflow is TUF specification §5, never rewritten here.
 
-Each refresh runs in a private directory. What comes out is judged (`suture.trust`) by the caller before it is adopted.
-All of python-tuf's exceptions end here, each in the error of ours that says the same.
+Each refresh runs in a private directory (`tuf_workflow`). What comes out is judged before it is adopted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 from urllib.parse import quote
 
 from tuf.api import exceptions as tuf_errors
@@ -20,45 +22,72 @@ from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
-from suture.adapters.fetch import Deadline, Fetcher, StatusError, TooLongError
-from suture.adapters.files import host_errors, read_file
-from suture.adapters.tuf_held import MAXIMUM_METADATA_BYTES, role_file
+from suture.adapters.fetch import Deadline, Fetcher
+from suture.adapters.fetch_answers import StatusError, TooLongError
+from suture.adapters.files import read_file
+from suture.adapters.tuf_errors import our_errors
+from suture.adapters.tuf_metadata import MAXIMUM_METADATA_BYTES, role_file
 from suture.core.canonical import canonical_json
 from suture.core.clock import format_time
-from suture.core.digests import Digest, digest_bytes, digest_from_hex
-from suture.core.errors import (
-    ExpiredError,
-    InputError,
-    NetworkError,
-    RepositoryError,
-    RolledBackError,
-    SignatureError,
-    SutureError,
-)
+from suture.core.digests import Digest, digest_bytes
+from suture.core.errors import NetworkError, RepositoryError
 from suture.trust.freshness import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, LoadedRole
 
 MAXIMUM_TIMESTAMP_BYTES = 16_384
 """python-tuf's default. A timestamp with three signatures is 1 kB."""
-_CONFIG = UpdaterConfig(
-    max_delegations=8,  # targets, the release role, the rollout role; the rest is room for a later format
-    timestamp_max_length=MAXIMUM_TIMESTAMP_BYTES,
-    targets_max_length=MAXIMUM_METADATA_BYTES,
-)
+DEVICE_DELEGATIONS = 8
+"""Roles that one look-up may visit: targets, the release role, the rollout role, and room for a later format."""
+GENERAL_DELEGATIONS = 32
+"""python-tuf's own bound, for repositories that are not laid out as ours."""
+
+Read = Callable[[str, int], bytes]
+"""Reads a metadata file by its address, at most so many bytes; raises NetworkError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one refresh reads from.
+
+    Args:
+        metadata_url: the address of the metadata, with a final slash.
+        read: see `Read`.
+        timestamp: the body of timestamp.json where it was just fetched, which saves asking twice.
+    """
+
+    metadata_url: str
+    read: Read
+    timestamp: bytes | None = None
+
+
+def read_from(fetcher: Fetcher, deadline: Deadline) -> Read:
+    """Reads through our fetcher, all under one deadline."""
+
+    def read(url: str, maximum_bytes: int) -> bytes:
+        return fetcher.get(url, maximum_bytes=maximum_bytes, deadline=deadline).body or b""
+
+    return read
+
+
+def read_nothing(url: str, _: int) -> bytes:
+    """For a refresh over what the directory holds."""
+    raise StatusError(f"cannot read {url} without network", 404)
+
+
+@dataclass(frozen=True, slots=True)
 class SignedTarget:
     """What the signed metadata says of one target: its length in bytes, its digest, and where it lies."""
 
-    __slots__ = ("digest", "length", "path", "url_path")
+    path: str
+    length: int
+    digest: str
+    url_path: str
 
-    def __init__(self, path: str, length: int, digest: Digest) -> None:
-        self.path = path
-        self.length = length
-        self.digest = digest
-        # Consistent snapshots: TUF specification §6.2 and §5.7.3, the digest goes before the file's name.
-        directory, _, name = path.rpartition("/")
-        prefix = f"{quote(directory)}/" if directory else ""
-        self.url_path = f"{prefix}{digest.removeprefix('sha256:')}.{quote(name)}"
+
+def _signed_target(path: str, length: int, digest: str, *, consistent: bool) -> SignedTarget:
+    directory, _, name = path.rpartition("/")
+    # Consistent snapshots: TUF specification §6.2 and §5.7.3, the digest goes before the file's name.
+    name = f"{digest.partition(':')[2]}.{quote(name)}" if consistent else quote(name)
+    return SignedTarget(path, length, digest, f"{quote(directory)}/{name}" if directory else name)
 
 
 class _TufFetcher(FetcherInterface):
@@ -90,36 +119,32 @@ class _TufFetcher(FetcherInterface):
 
 
 class Refresh:
-    """One run of the TUF client workflow in a private directory.
+    """One run of the TUF client workflow in a private directory. `tuf_workflow` makes, runs and adopts it.
 
     Args:
         working: the private directory, holding what was verified before.
-        first_root: bytes of 1.root.json, whose digest the caller has checked.
-        base_url: the repository's address, without a final slash; ignored when `fetcher` is None.
-        fetcher: None for a run without network, over what the directory holds.
-        deadline: for all of it.
-        timestamp: the body of timestamp.json where it was just fetched, which saves asking twice.
+        first_root: bytes of the root to start from, which the caller trusts.
+        source: where the rest is read from.
+        max_delegations: roles that one look-up may visit.
     """
 
     def __init__(
-        self,
-        working: Path,
-        first_root: bytes,
-        base_url: str,
-        fetcher: Fetcher | None,
-        deadline: Deadline,
-        timestamp: bytes | None,
+        self, working: Path, first_root: bytes, source: Source, *, max_delegations: int = DEVICE_DELEGATIONS
     ) -> None:
         self._working = working
-        self._timestamp = timestamp
-        self._fetcher = fetcher
-        self._deadline = deadline
-        self._metadata_url = f"{base_url}/metadata/"
+        self._source = source
         self._tuf_fetcher = _TufFetcher(self._read)
-        with _our_errors("start from the first root"):
+        self._is_consistent = True
+        config = UpdaterConfig(
+            max_delegations=max_delegations,
+            timestamp_max_length=MAXIMUM_TIMESTAMP_BYTES,
+            targets_max_length=MAXIMUM_METADATA_BYTES,
+        )
+        with our_errors("start from the first root"):
             self._updater = Updater(
-                str(working), self._metadata_url, fetcher=self._tuf_fetcher, config=_CONFIG, bootstrap=first_root
+                str(working), source.metadata_url, fetcher=self._tuf_fetcher, config=config, bootstrap=first_root
             )
+            self._root = self._newest_root()
 
     def run(self) -> None:
         """TUF specification §5.3 to §5.6: root, timestamp, snapshot, targets.
@@ -127,24 +152,40 @@ class Refresh:
         Raises:
             NetworkError, SignatureError, ExpiredError, RolledBackError, RepositoryError.
         """
-        with _our_errors("refresh the repository's metadata"):
-            self._updater.refresh()
+        with our_errors("refresh the repository's metadata"):
+            try:
+                self._updater.refresh()
+            finally:
+                self._root = self._newest_root()
+        root = self._parsed(ROOT)
+        self._is_consistent = root is None or not isinstance(root.signed, Root) or bool(root.signed.consistent_snapshot)
 
-    def find(self, path: str) -> SignedTarget | None:
+    def find(self, path: str, *, algorithms: tuple[str, ...] = ("sha256",)) -> SignedTarget | None:
         """TUF specification §5.6.7: the target's entry in the role it is delegated to, or None.
 
+        Args:
+            path: the target's.
+            algorithms: kinds of digest that will do, best first; `hashlib` knows them.
+
         Raises:
-            As `run`; RepositoryError where the entry has no SHA-256.
+            As `run`; RepositoryError where the entry has no such digest.
         """
-        with _our_errors(f"look up {path}"):
+        with our_errors(f"look up {path}"):
             target = self._updater.get_targetinfo(path)
         if target is None:
             return None
-        try:
-            digest = digest_from_hex(target.hashes.get("sha256", ""))
-        except InputError as error:
-            raise RepositoryError(f"cannot use {path}: its metadata has no SHA-256 digest") from error
-        return SignedTarget(path, target.length, digest)
+        kind = next((kind for kind in algorithms if kind in target.hashes), None)
+        if kind is None:
+            raise RepositoryError(f"cannot use {path}: its metadata has no {' or '.join(algorithms)} digest")
+        digest = target.hashes[kind]
+        if not re.fullmatch(f"[0-9a-f]{{{2 * hashlib.new(kind).digest_size}}}", digest):
+            raise RepositoryError(f"cannot use {path}: {digest[:80]!r} is no {kind} digest")
+        return _signed_target(path, target.length, f"{kind}:{digest}", consistent=self._is_consistent)
+
+    @property
+    def root(self) -> Path:
+        """The newest root that was verified, a file in the private directory."""
+        return self._root
 
     def loaded(self, role: str) -> LoadedRole | None:
         """What stands of a role in the directory, or None: not there, or not signed by whom its delegator names now.
@@ -170,27 +211,23 @@ class Refresh:
         names = [name for name in self._tuf_fetcher.bodies if name.endswith("." + role_file(role))]
         if not names:
             return None
-        with _our_errors(f"read the {role} metadata"):
+        with our_errors(f"read the {role} metadata"):
             return Metadata[Targets].from_bytes(self._tuf_fetcher.bodies[names[-1]]).signed.expires
 
     def _read(self, url: str, maximum_bytes: int) -> bytes:
-        name = url.removeprefix(self._metadata_url)
-        if name == role_file(TIMESTAMP) and self._timestamp is not None:
-            return self._timestamp
-        if self._fetcher is None:
-            raise StatusError(f"cannot read {name} without network", 404)
-        answer = self._fetcher.get(url, maximum_bytes=maximum_bytes, deadline=self._deadline)
-        return answer.body or b""
+        if self._source.timestamp is not None and url == self._source.metadata_url + role_file(TIMESTAMP):
+            return self._source.timestamp
+        return self._source.read(url, maximum_bytes)
+
+    def _newest_root(self) -> Path:
+        return self._working / (self._working / role_file(ROOT)).readlink()  # as ngclient keeps it
 
     def _parsed(self, role: str) -> Metadata[Root] | Metadata[Targets] | None:
-        path = self._working / role_file(role)
-        if role == ROOT:  # ngclient keeps root.json as a link to the newest version
-            versions = (self._working / "root_history").glob("*.root.json")
-            path = max(versions, key=lambda one: int(one.name.partition(".")[0]))
+        path = self._root if role == ROOT else self._working / role_file(role)
         if not path.is_file():
             return None
         data = read_file(path, maximum_bytes=MAXIMUM_METADATA_BYTES)
-        with _our_errors(f"read the {role} metadata"):
+        with our_errors(f"read the {role} metadata"):
             return Metadata.from_bytes(data)
 
     def _delegator(self, role: str) -> Metadata[Root] | Metadata[Targets]:
@@ -208,41 +245,6 @@ class Refresh:
 
     def _keys(self, role: str) -> Digest:
         """A digest over who may sign `role`, as its delegator says now."""
-        with _our_errors(f"tell who signs the {role} metadata"):
+        with our_errors(f"tell who signs the {role} metadata"):
             delegation = self._delegator(role).signed.get_delegated_role(role)
         return digest_bytes(canonical_json([sorted(delegation.keyids), delegation.threshold]))
-
-
-@contextlib.contextmanager
-def _our_errors(doing: str) -> Iterator[None]:
-    """Turn python-tuf's exceptions into ours; `doing` completes "cannot …"."""
-    try:
-        with host_errors(doing):
-            yield
-    except SutureError:
-        raise
-    except (tuf_errors.RepositoryError, tuf_errors.DownloadError) as error:
-        _raise_ours(doing, error)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        # Metadata that is signed and yet breaks an assumption of python-tuf's.
-        raise RepositoryError(f"cannot {doing}: {error}") from error
-
-
-def _raise_ours(doing: str, error: Exception) -> NoReturn:
-    words = str(error) or type(error).__name__
-    if isinstance(error, tuf_errors.DownloadLengthMismatchError):
-        raise RepositoryError(f"cannot {doing}: {words}") from error
-    if isinstance(error, tuf_errors.DownloadError):
-        # Our fetcher's own error is the cause, and says more: unreachable or too slow.
-        if isinstance(error.__cause__, NetworkError):
-            raise error.__cause__
-        raise NetworkError(f"cannot {doing}: {words}") from error
-    if isinstance(error, tuf_errors.UnsignedMetadataError):
-        raise SignatureError(f"cannot {doing}: {words}") from error
-    if isinstance(error, tuf_errors.ExpiredMetadataError):
-        raise ExpiredError(f"cannot {doing}: {words}") from error
-    if isinstance(error, tuf_errors.BadVersionNumberError):  # EqualVersionNumberError is one
-        raise RolledBackError(f"cannot {doing}: {words}") from error
-    if isinstance(error, tuf_errors.LengthOrHashMismatchError):
-        raise RepositoryError(f"cannot {doing}: {words}; files of different versions were mixed or changed") from error
-    raise RepositoryError(f"cannot {doing}: {words}") from error

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from suture.adapters.fetch import Deadline, Fetcher
 from suture.adapters.files import host_errors
-from suture.core.digests import Digest
 from suture.core.errors import BusyError, DigestMismatchError, NetworkError, UnreachableError
 from suture.core.limits import MIB
 
@@ -31,7 +30,7 @@ def download_target(
     fetcher: Fetcher,
     urls: Sequence[str],
     *,
-    digest: Digest,
+    digest: str,
     size: int,
     destination: Path,
     deadline: Deadline,
@@ -42,7 +41,7 @@ def download_target(
     Args:
         fetcher: the door to the web.
         urls: where the same bytes lie; tried in turn, each going on where the last one broke off.
-        digest: of the whole file, signed.
+        digest: of the whole file, signed: ``sha256:`` or another kind that `hashlib` knows, and hex digits.
         size: of the whole file in bytes, signed.
         destination: in an existing directory; a symbolic link there is replaced, not followed.
         deadline: for all of it.
@@ -73,30 +72,37 @@ def _complete(
     urls: Sequence[str],
     partial: int,
     size: int,
-    digest: Digest,
+    digest: str,
     deadline: Deadline,
     progress: Progress | None,
 ) -> bool:
     """Fill the partial file. False where all came and the digest is another."""
     resumed = os.fstat(partial).st_size > 0
-    if _fill(fetcher, urls, partial, size, deadline, progress) == digest:
+    kind = digest.partition(":")[0]
+    if _fill(fetcher, urls, partial, size, kind, deadline, progress) == digest:
         return True
     if not resumed:
         return False
     # What an earlier try left may be what was bad: once more from the first byte.
     with host_errors("empty the partial file"):
         os.ftruncate(partial, 0)
-    return _fill(fetcher, urls, partial, size, deadline, progress) == digest
+    return _fill(fetcher, urls, partial, size, kind, deadline, progress) == digest
 
 
 def _fill(
-    fetcher: Fetcher, urls: Sequence[str], partial: int, size: int, deadline: Deadline, progress: Progress | None
+    fetcher: Fetcher,
+    urls: Sequence[str],
+    partial: int,
+    size: int,
+    kind: str,
+    deadline: Deadline,
+    progress: Progress | None,
 ) -> str:
     failure: NetworkError | None = None
     etag, etag_url = "", ""
     for position, url in enumerate(urls):
         with host_errors("read the partial file"):
-            sink = _Sink(partial, size, progress)
+            sink = _Sink(partial, size, kind, progress)
         if sink.length == size:
             return sink.digest()
         try:
@@ -122,11 +128,12 @@ def _fill(
 class _Sink:
     """Appends to the partial file and keeps the running digest of all of it."""
 
-    def __init__(self, partial: int, size: int, progress: Progress | None) -> None:
+    def __init__(self, partial: int, size: int, kind: str, progress: Progress | None) -> None:
+        self._kind = kind
         self._partial = partial
         self._size = size
         self._progress = progress
-        self._state = hashlib.sha256()
+        self._state = hashlib.new(self._kind)
         self.length = 0
         os.lseek(partial, 0, os.SEEK_SET)
         while chunk := os.read(partial, _READ_BYTES):
@@ -147,11 +154,25 @@ class _Sink:
         with host_errors("empty the partial file"):
             os.ftruncate(self._partial, 0)
             os.lseek(self._partial, 0, os.SEEK_SET)
-        self._state = hashlib.sha256()
+        self._state = hashlib.new(self._kind)
         self.length = 0
 
     def digest(self) -> str:
-        return "sha256:" + self._state.hexdigest()
+        return f"{self._kind}:{self._state.hexdigest()}"
+
+
+def has_target(destination: Path, digest: str, size: int) -> bool:
+    """Whether the target lies there already, whole and as signed; a symbolic link is not it."""
+    try:
+        descriptor = os.open(destination, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return False
+        kind, _, hexdigits = digest.partition(":")
+        return hashlib.file_digest(file, kind).hexdigest() == hexdigits
 
 
 @contextlib.contextmanager
