@@ -1,16 +1,14 @@
 """The poll that finds nothing new: Suture's cheap question against stock `tuf.ngclient`, in turn, in fresh processes.
 
-Requests, bytes and connections are counted by the server and by the client's sockets, CPU time and peak memory by the
-kernel (getrusage(2)). Both ask the same real repository over loopback; both hold its newest state beforehand. Writes
-build/bench/no_change_poll.json.
+Requests, connections and the bytes of the answers (heads and bodies, before TLS) are counted by the server, CPU time by
+the kernel (getrusage(2)), peak memory by VmHWM (proc(5)). Both ask the same real repository over loopback; both hold
+its newest state beforehand. Writes build/bench/no_change_poll.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import ssl
 import statistics
 import subprocess
@@ -18,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from accounting import KEPT, keep, machine
 
 from suture.testing.certificates import server_context, write_certificate
 from suture.testing.http_server import serve
@@ -83,19 +83,18 @@ def main() -> None:
     """Run the rounds and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--output", type=Path, default=Path("build/bench/no_change_poll.json"))
+    parser.add_argument("--output", type=Path, default=KEPT / "no_change_poll.json")
     options = parser.parse_args()
+    here = machine()
 
     transports = {name: rounds_of(options.rounds, tls=name == "https") for name in ("https", "http")}
     result = {
         "bench": "no_change_poll",
-        "python": platform.python_version(),
-        "machine": platform.machine(),
+        "machine": here,
         "rounds": options.rounds,
         "transports": {name: summary(figures) for name, figures in transports.items()},
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+    keep(result, options.output)
     for name, figures in transports.items():
         shown = summary(figures)
         print(f"{name}, loopback, medians of {options.rounds} rounds")

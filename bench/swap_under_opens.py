@@ -1,21 +1,23 @@
 """Swap a product's pointer 1,000 times while another process opens files through it in a tight loop.
 
-Prints JSON: failed opens (must be 0), files that were neither the one tree's nor the other's (must be 0), how many
-opens there were, and the swap's median, 99th percentile and worst time in milliseconds, each with its fsync. Exit code
-1 where something failed.
+Writes build/bench/swap_under_opens.json and prints it: failed opens (must be 0), files that were neither the one tree's
+nor the other's (must be 0), how many opens there were, and the swap's median, 99th percentile and worst time in
+milliseconds, each with its fsync. Exit code 1 where something failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from accounting import KEPT, keep, machine
 
 from suture.agent.grafts.switch import SwitchGraft
 from suture.core.digests import digest_bytes
@@ -43,7 +45,7 @@ print(json.dumps({"opens": opens, "errors": errors, "strange": strange, "version
 """
 
 
-def measure(directory: Path, swaps: int) -> dict[str, float | int | str]:
+def measure(directory: Path, swaps: int) -> dict[str, Any]:
     """Run the loop and the swaps in `directory`."""
     component = directory / "baseline/lib"
     component.mkdir(parents=True)
@@ -74,13 +76,25 @@ def measure(directory: Path, swaps: int) -> dict[str, float | int | str]:
         opener.terminate()
         seen = json.loads(opener.stdout.readline())
     return {
+        "bench": "swap_under_opens",
         "swaps": swaps,
         **seen,
         "swap_median_milliseconds": round(statistics.median(times), 4),
         "swap_p99_milliseconds": round(times[min(len(times) - 1, int(len(times) * 0.99))], 4),
         "swap_worst_milliseconds": round(times[-1], 4),
-        "kernel": os.uname().release,
+        "file_system": file_system_of(directory),
     }
+
+
+def file_system_of(directory: Path) -> str:
+    """The type of the file system that holds `directory`, by its longest mount point (proc_pid_mountinfo(5))."""
+    here, best = str(directory.resolve()), ("", "unknown")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, after = line.partition(" - ")
+        point = fields.split()[4]
+        if (here + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
+            best = (point, after.split()[0])
+    return best[1]
 
 
 def main() -> int:
@@ -88,14 +102,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--swaps", type=int, default=1000)
     parser.add_argument("--directory", type=Path, help="where to work, on the file system to measure")
-    parser.add_argument("--output", type=Path, help="keep the JSON here too")
+    parser.add_argument("--output", type=Path, default=KEPT / "swap_under_opens.json")
     arguments = parser.parse_args()
+    here = machine()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-        result = measure(Path(directory), arguments.swaps)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.output is not None:
-        arguments.output.write_text(text + "\n")
+        result = {**measure(Path(directory), arguments.swaps), "machine": here}
+    keep(result, arguments.output)
+    print(json.dumps(result, indent=2))
     return 1 if result["errors"] or result["strange"] or result["versions_seen"] != 2 else 0
 
 
