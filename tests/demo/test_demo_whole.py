@@ -147,6 +147,8 @@ def test_a_directory_with_foreign_things_is_left_alone(tmp_path: Path) -> None:
     foreign = tmp_path / "thesis"
     foreign.mkdir()
     (foreign / "chapter1").write_text("years of work")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "mine").write_text("also kept")
     done = subprocess.run(
         [sys.executable, "-m", "suture.demo.darkroom", "--out", str(tmp_path)],
         capture_output=True,
@@ -158,3 +160,4 @@ def test_a_directory_with_foreign_things_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode == 60
     assert "holds thesis, which is not the demo's" in done.stdout
     assert (foreign / "chapter1").read_text() == "years of work"
+    assert (tmp_path / "logs" / "mine").read_text() == "also kept"

@@ -134,15 +134,17 @@ class Cast:
         agent = self.processes.running["agent"].process.pid
         words: list[str | Path] = ["strace", "-f", "-e", "trace=connect", "-o", trace, "-p", str(agent)]
         tracer = self.processes.start("strace", words)
+        self.processes.finite["strace"] = self.processes.running.pop("strace")  # it may end: not every host allows it
         attached = Path(f"/proc/{agent}/status")
         self._until(
             "strace watches the agent",
             lambda: f"TracerPid:\t{tracer.process.pid}\n" in attached.read_text() or tracer.process.poll() is not None,
         )
-        if tracer.process.poll() is None:
-            return True
-        self.processes.running.pop("strace")
-        return False
+        attempt = self.processes.finite.pop("strace")
+        if tracer.process.poll() is not None:
+            return False
+        self.processes.running["strace"] = attempt
+        return True
 
     def _until(self, what: str, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -31,6 +31,13 @@ PHOTOGRAPHS = ("grace_hopper.jpg", "Minduka_Present_Blue_Pack.png", "logo2.png")
 """Of matplotlib's sample data, which the picture of the time line needs anyhow; the first is in the public domain."""
 
 
+OURS = frozenset(
+    "logs trees device publisher pictures traces expectations.json requests.jsonl result.json timeline.svg timeline.png"
+    " wheels".split()
+)
+"""What a run may leave in its directory; nothing else there is ever touched."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Every path of one run below `out`, and its two ports."""
@@ -122,17 +129,21 @@ def clear_stage(out: Path) -> Stage:
         HostError: `out` holds something that is not an earlier run's.
     """
     out.mkdir(parents=True, exist_ok=True)
-    ours = {"wheels", "logs", "trees", "device", "publisher", "pictures", "traces"}
-    for path in out.iterdir():
-        if path.name == "wheels":
-            continue
+    found = [path for path in out.iterdir() if path.name != "wheels"]
+    for path in found:
+        if path.name not in OURS:
+            raise HostError(
+                f"cannot use {out}: it holds {path.name}, which is not the demo's",
+                advice="name an empty directory, or one of an earlier run, with --out",
+            )
+    for path in found:
         if path.is_dir() and not path.is_symlink():
-            if path.name not in ours:
-                raise HostError(f"cannot use {out}: it holds {path.name}, which is not the demo's")
             shutil.rmtree(path)
         else:
             path.unlink()
     stage = Stage(out, free_port(), free_port())
+    # A user's own device: where others cannot reach the product, processes of theirs cannot use its old files.
+    (out / "device").mkdir(mode=0o755 if os.geteuid() == 0 else 0o700)
     for directory in (stage.logs, stage.trees, stage.installed, stage.configuration, stage.publisher):
         directory.mkdir(parents=True)
     return stage
