@@ -153,3 +153,14 @@ def test_a_wrong_clock_does_no_lasting_harm(
     world.suture("settings", "set", "automatic-install", "on")
     start()
     wait_for(is_in_place(world, 2), "level 2, with the clock right again")
+
+
+def test_a_back_off_that_ends_is_followed_by_another_try_before_the_next_poll(
+    world: ChainWorld, start: Callable[..., RunningAgent]
+) -> None:
+    world.publish(1, "1.1")
+    world.suture("check", "darkroom")
+    world.suture("settings", "set", "postpone", "4s")
+    world.suture("settings", "set", "poll-interval", "1d")
+    start()
+    wait_for(is_in_place(world, 1), "level 1, a day before the next poll is due", 30)

@@ -22,7 +22,6 @@ from suture.agent.machine.events import (
     RemoveAsked,
     Started,
 )
-from suture.agent.machine.instructions import Note, Outcome
 from suture.agent.machine.state import LevelRecord, LevelState, Operation, ProductState, Step
 from suture.agent.release import detect_baseline
 from suture.agent.report import refresh_status
@@ -76,10 +75,8 @@ class Session:
         if state.baseline != detected and (state.active != 0 or state.operation is not None):
             self._tell(state.baseline, lambda _: BaselineChanged(self.device.now(), detected))
             state = self.executor.state(detected)
-        if state.baseline != detected and state.active == 0 and state.operation is None:
-            fresh = ProductState(product=self.product.product, baseline=detected, next_number=state.next_number)
-            note = Note(0, "baseline", "baseline", "", f"the product's release is {detected}, it was {state.baseline}")
-            self.device.journal.commit(Outcome(fresh, (), (note,)), self.device.now())
+        if state.baseline != detected:
+            patiently(self.wait_seconds, lambda: self.executor.begin_baseline(detected))
         return detected
 
     def state(self) -> ProductState:

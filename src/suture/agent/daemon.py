@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 import psutil
@@ -51,6 +52,8 @@ class Due:
     watch_seconds: float = FIRST_WATCH_SECONDS
     failures: int = 0
     drawn: float = 1.0
+    considered: datetime | None = None
+    """Wall clock of the last look at what is known; a back-off, hold or postponement that ended since asks for one."""
 
 
 class Agent:
@@ -113,7 +116,7 @@ class Agent:
             self._reschedule(product, due)
             if now >= due.poll:
                 self._visit(product, due)
-            elif due.watch is not None and now >= due.watch:
+            elif (due.watch is not None and now >= due.watch) or self._has_ended(product, due):
                 self._watch(product, due)
 
     def _first_due(self, product: Product, now: float) -> Due:
@@ -163,6 +166,7 @@ class Agent:
         self._after(product, due, before)
 
     def _after(self, product: Product, due: Due, before: ProductState | None) -> None:
+        due.considered = self.device.clock.now()
         after = self.device.journal.load(product.product)
         tell_people(self.device, product, before, after)
         if after is not None and (before is None or before.active != after.active):
@@ -182,20 +186,24 @@ class Agent:
         now = self.device.clock.monotonic()
         times = [due.poll for due in self.due.values()]
         times += [due.watch for due in self.due.values() if due.watch is not None]
-        times += [self._wall_deadline(name, now) for name in self.due]
+        wall = self.device.clock.now()
+        for product in self.device.shelf.list():
+            times += [now + (end - wall).total_seconds() for end in self._ends(product) if end > wall]
         # A product that is added sends the signal; the hour is for a clock or a file that changed without one.
         return max(0.05, min([now + 3600.0, *times]) - now)
 
-    def _wall_deadline(self, name: str, now: float) -> float:
-        """The next back-off or hold that ends, from the journal."""
-        state = self.device.journal.load(name)
-        if state is None:
-            return now + 3600.0
-        wall = self.device.clock.now()
-        ends = [record.retry_at for record in state.levels if record.retry_at is not None]
-        ends += [state.hold_until] if state.hold_until is not None else []
-        left = [(parse_time(end) - wall).total_seconds() for end in ends]
-        return now + min([3600.0, *(seconds + 0.5 for seconds in left if seconds > 0)])
+    def _ends(self, product: Product) -> list[datetime]:
+        """When back-offs, a hold and a postponement end, from the journal and the settings."""
+        state = self.device.journal.load(product.product)
+        ends = [self.device.settings(product).postpone_until]
+        if state is not None:
+            ends += [state.hold_until, *(record.retry_at for record in state.levels)]
+        return [parse_time(end) for end in ends if end is not None]
+
+    def _has_ended(self, product: Product, due: Due) -> bool:
+        """One of them ended since the last look."""
+        wall, since = self.device.clock.now(), due.considered
+        return since is not None and any(since < end <= wall for end in self._ends(product))
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 

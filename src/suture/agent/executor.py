@@ -14,7 +14,7 @@ import msgspec
 from suture.adapters.files import exclusive_lock
 from suture.agent.device import Device
 from suture.agent.machine.events import Event, Started, StepDone, StepFailed
-from suture.agent.machine.instructions import DoStep, Outcome, Prune, Scan
+from suture.agent.machine.instructions import DoStep, Note, Outcome, Prune, Scan
 from suture.agent.machine.state import Operation, ProductState, Step
 from suture.agent.machine.transitions import handle
 from suture.agent.proof import look
@@ -62,6 +62,17 @@ class Executor:
         with exclusive_lock(self.device.places.lock, doing=f"change {self.product.product}"):
             self._recover(baseline)
             return self._handle(baseline, make_event(self.state(baseline)))
+
+    def begin_baseline(self, detected: str) -> None:
+        """Begin a new state for another release, where nothing of the old one is in place any more."""
+        with exclusive_lock(self.device.places.lock, doing=f"change {self.product.product}"):
+            state = self.state(detected)
+            if state.baseline == detected or state.active != 0 or state.operation is not None:
+                return
+            fresh = ProductState(product=self.product.product, baseline=detected, next_number=state.next_number)
+            detail = f"the product's release is {detected}, it was {state.baseline}"
+            note = Note(0, "baseline", "baseline", "", detail)
+            self.device.journal.commit(Outcome(fresh, (), (note,)), self.device.now())
 
     def recover(self, baseline: str) -> None:
         """Only recover: after a start, before anything else."""
