@@ -135,6 +135,7 @@ class Refresh:
         self._source = source
         self._tuf_fetcher = _TufFetcher(self._read)
         self._is_consistent = True
+        self._is_closed = False
         config = UpdaterConfig(
             max_delegations=max_delegations,
             timestamp_max_length=MAXIMUM_TIMESTAMP_BYTES,
@@ -182,6 +183,10 @@ class Refresh:
             raise RepositoryError(f"cannot use {path}: {digest[:80]!r} is no {kind} digest")
         return _signed_target(path, target.length, f"{kind}:{digest}", consistent=self._is_consistent)
 
+    def close(self) -> None:
+        """The private directory goes; from here on only roles that are loaded answer."""
+        self._is_closed = True
+
     @property
     def root(self) -> Path:
         """The newest root that was verified, a file in the private directory."""
@@ -215,6 +220,8 @@ class Refresh:
             return Metadata[Targets].from_bytes(self._tuf_fetcher.bodies[names[-1]]).signed.expires
 
     def _read(self, url: str, maximum_bytes: int) -> bytes:
+        if self._is_closed:
+            raise RepositoryError("cannot look beyond the roles that sign this release: another one is delegated to")
         if self._source.timestamp is not None and url == self._source.metadata_url + role_file(TIMESTAMP):
             return self._source.timestamp
         return self._source.read(url, maximum_bytes)

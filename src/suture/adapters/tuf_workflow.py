@@ -52,6 +52,7 @@ def run_workflow(
             keep_progress(refresh, working)
             raise
         keep(refresh, working, judged)
+        refresh.close()
     finally:
         directory.end_refresh(working)
     return refresh, judged

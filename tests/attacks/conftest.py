@@ -1,0 +1,19 @@
+"""The world of every attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from attack_world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    with made.server:
+        yield made
+    with suppress(FileNotFoundError):
+        assert not [path for path in made.trust.iterdir() if path.name.startswith(".refresh-")]
