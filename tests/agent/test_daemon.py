@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from chain_world import ChainWorld, chain_world
 
+from suture.adapters.files import exclusive_lock
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
@@ -164,3 +166,11 @@ def test_a_back_off_that_ends_is_followed_by_another_try_before_the_next_poll(
     world.suture("settings", "set", "poll-interval", "1d")
     start()
     wait_for(is_in_place(world, 1), "level 1, a day before the next poll is due", 30)
+
+
+def test_a_setting_can_be_changed_while_a_transition_runs(world: ChainWorld) -> None:
+    with exclusive_lock(world.state / "lock", doing="play a long transition"):
+        world.suture("settings", "set", "automatic-install", "off")
+        answer = world.suture("remove", "darkroom", "--wait", "0", expect=None)
+    assert answer["error"]["code"] in ("busy", "nothing-to-do")
+    assert world.suture("settings")["automatic_install"] is False

@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from suture.core.errors import BusyError, DiskFullError, ReadOnlyError, RightsEr
 
 PRIVATE_DIRECTORY = 0o700
 PUBLIC_DIRECTORY = 0o755
+_LOCK_RETRY_SECONDS = 0.02
 
 
 @contextlib.contextmanager
@@ -116,19 +118,29 @@ def make_directory(path: Path, *, mode: int = PRIVATE_DIRECTORY) -> None:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Path, *, doing: str) -> Iterator[None]:
-    """Hold an advisory lock on `path` (flock(2)), or raise at once.
+def exclusive_lock(path: Path, *, doing: str, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold an advisory lock on `path` (flock(2)).
+
+    Args:
+        path: the lock's file; made where missing.
+        doing: completes "cannot …".
+        wait_seconds: how long to wait for somebody else who holds it; 0 tries once.
 
     Raises:
-        BusyError: somebody else holds it; `doing` completes "cannot …".
+        BusyError: somebody else held it all the while.
     """
     with host_errors(f"lock {path}"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"cannot {doing}: another Suture process holds {path.name}") from error
+        end = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    raise BusyError(f"cannot {doing}: another Suture process holds {path.name}") from error
+            time.sleep(_LOCK_RETRY_SECONDS)
         yield
     finally:
         os.close(descriptor)

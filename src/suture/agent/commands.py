@@ -5,8 +5,8 @@ Every way in begins with recovery; every way out leaves the status file true.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import msgspec
@@ -26,10 +26,9 @@ from suture.agent.machine.state import LevelRecord, LevelState, Operation, Produ
 from suture.agent.release import detect_baseline
 from suture.agent.report import refresh_status
 from suture.agent.visit import Visit, open_visit
-from suture.core.errors import BusyError, NetworkError, NothingToDoError, exit_code_for
+from suture.core.errors import NetworkError, NothingToDoError, exit_code_for
 from suture.wire.product import Product
 
-BUSY_RETRY_SECONDS = 0.2
 DEFAULT_WAIT_SECONDS = 60.0
 
 
@@ -42,29 +41,13 @@ class Result:
     reopened: tuple[str, ...]
 
 
-def patiently(wait_seconds: float, act: Callable[[], Operation | None]) -> Operation | None:
-    """Do `act`, waiting while another command is in a transition.
-
-    Raises:
-        BusyError: it still was after `wait_seconds`.
-    """
-    end = time.monotonic() + wait_seconds
-    while True:
-        try:
-            return act()
-        except BusyError:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(BUSY_RETRY_SECONDS)
-
-
 class Session:
     """One product of an open device, ready for events."""
 
     def __init__(self, device: Device, product: Product, *, wait_seconds: float = DEFAULT_WAIT_SECONDS) -> None:
         self.device = device
         self.product = product
-        self.executor = Executor(device, product)
+        self.executor = Executor(device, product, wait_seconds)
         self.wait_seconds = wait_seconds
         self.baseline = self._settle_baseline()
 
@@ -73,28 +56,28 @@ class Session:
         detected = detect_baseline(self.product).identity
         state = self.executor.state(detected)
         if state.baseline != detected and (state.active != 0 or state.operation is not None):
-            self._tell(state.baseline, lambda _: BaselineChanged(self.device.now(), detected))
+            self.executor.tell(state.baseline, lambda _: BaselineChanged(self.device.now(), detected))
             state = self.executor.state(detected)
         if state.baseline != detected:
-            patiently(self.wait_seconds, lambda: self.executor.begin_baseline(detected))
+            self.executor.begin_baseline(detected)
         return detected
 
     def state(self) -> ProductState:
         """The journal's state now."""
         return self.executor.state(self.baseline)
 
-    def _tell(self, baseline: str, make_event: Callable[[ProductState], Event]) -> Operation | None:
-        return patiently(self.wait_seconds, lambda: self.executor.tell(baseline, make_event))
-
     def tell(self, make_event: Callable[[ProductState], Event]) -> Operation | None:
         """Handle an event, waiting for other commands; the fetch that it asks for is returned."""
-        return self._tell(self.baseline, make_event)
+        return self.executor.tell(self.baseline, make_event)
 
     # --- with the network --------------------------------------------------------------------------------------------
 
+    def _open_visit(self) -> AbstractContextManager[Visit]:
+        return open_visit(self.device, self.product, self.baseline, wait_seconds=self.wait_seconds)
+
     def visit(self, *, may_start: bool) -> None:
         """Ask the repository and do what follows. Errors of the network and of trust are raised after being kept."""
-        with open_visit(self.device, self.product, self.baseline) as visit:
+        with self._open_visit() as visit:
             self._fetch_all(visit, self._orphan())
             event = visit.ask(may_start=may_start)
             self._fetch_all(visit, self.tell(lambda _: event))
@@ -118,7 +101,7 @@ class Session:
     def install(self, level: int | None) -> Result:
         """A person's install: looks for news if it can, then installs whatever shares and switches say."""
         before = self.state()
-        with open_visit(self.device, self.product, self.baseline) as visit:
+        with self._open_visit() as visit:
             self._fetch_all(visit, self._orphan())
             try:
                 event = visit.ask(may_start=False)
@@ -154,7 +137,7 @@ class Session:
 
     def recover(self) -> None:
         """Finish what a crash left."""
-        patiently(self.wait_seconds, lambda: self.executor.recover(self.baseline))
+        self.executor.recover(self.baseline)
 
     def exit_code_of(self, result: Result) -> int:
         """0 when what was asked for is in place, else the exit code of the error that took it back."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import msgspec
 
@@ -33,12 +34,17 @@ def _point(name: str) -> None:
 
 
 class Executor:
-    """Drives one product of one device."""
+    """Drives one product of one device; waits `wait_seconds` for other commands' transitions."""
 
-    def __init__(self, device: Device, product: Product) -> None:
+    def __init__(self, device: Device, product: Product, wait_seconds: float) -> None:
         self.device = device
         self.product = product
+        self.wait_seconds = wait_seconds
         self.steps = StepRunner(device, product)
+
+    def _lock(self) -> AbstractContextManager[None]:
+        doing = f"change {self.product.product}"
+        return exclusive_lock(self.device.places.lock, doing=doing, wait_seconds=self.wait_seconds)
 
     def state(self, baseline: str) -> ProductState:
         """The journal's state, or a new one for `baseline`."""
@@ -59,13 +65,13 @@ class Executor:
             BusyError: another command is in a transition.
             SutureError: what a person asked for cannot be had; nothing changed.
         """
-        with exclusive_lock(self.device.places.lock, doing=f"change {self.product.product}"):
+        with self._lock():
             self._recover(baseline)
             return self._handle(baseline, make_event(self.state(baseline)))
 
     def begin_baseline(self, detected: str) -> None:
         """Begin a new state for another release, where nothing of the old one is in place any more."""
-        with exclusive_lock(self.device.places.lock, doing=f"change {self.product.product}"):
+        with self._lock():
             state = self.state(detected)
             if state.baseline == detected or state.active != 0 or state.operation is not None:
                 return
@@ -76,7 +82,7 @@ class Executor:
 
     def recover(self, baseline: str) -> None:
         """Only recover: after a start, before anything else."""
-        with exclusive_lock(self.device.places.lock, doing=f"recover {self.product.product}"):
+        with self._lock():
             self._recover(baseline)
             refresh_status(self.device)
 

@@ -40,6 +40,11 @@ class Places:
         return self.state / "lock"
 
     @property
+    def settings_lock(self) -> Path:
+        """Held while a setting is written: never for long, and apart from transitions, which may take minutes."""
+        return self.state / "settings.lock"
+
+    @property
     def status_file(self) -> Path:
         """What anyone may read (0644)."""
         return self.state / "status.json"

@@ -21,6 +21,9 @@ from suture.core.errors import InputError, NotKnownError, RefusedError, StorageE
 from suture.core.limits import MAXIMUM_PRODUCT_FILE_BYTES
 from suture.wire.product import Product
 
+PATIENCE_SECONDS = 60.0
+"""How long `product add` and `remove` wait for a transition of another product."""
+
 
 class ProductShelf:
     """The known products below one state directory."""
@@ -48,7 +51,7 @@ class ProductShelf:
         product = _read_handed_out(path)
         check_product(product, state=self._places.state, is_root=os.geteuid() == 0)
         prepare(self._places)
-        with exclusive_lock(self._places.lock, doing=f"add {product.product}"):
+        with exclusive_lock(self._places.lock, doing=f"add {product.product}", wait_seconds=PATIENCE_SECONDS):
             known = self.list()
             check_neighbours(product, [other for other in known if other.product != product.product])
             for old in known:
@@ -93,7 +96,7 @@ class ProductShelf:
         """
         product = self.get(name)
         prepare(self._places)
-        with exclusive_lock(self._places.lock, doing=f"remove {name}"):
+        with exclusive_lock(self._places.lock, doing=f"remove {name}", wait_seconds=PATIENCE_SECONDS):
             if self.improvement_in_place(product):
                 raise RefusedError(
                     f"cannot remove the product {name}: an improvement of it is in place",

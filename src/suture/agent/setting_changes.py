@@ -30,6 +30,8 @@ SWITCHES = {
     "ask-first": "ask_first",
     "notify": "notify",
     "removal-allowed": "removal_allowed",
+    "capture": "capture",
+    "crash-rollback": "crash_rollback",
 }
 _OTHERS = {"postpone": "postpone_until", "poll-interval": "poll_interval_seconds", "store-quota": "store_quota_mib"}
 NAMES = (*SWITCHES, *_OTHERS)
@@ -113,7 +115,7 @@ def write_setting(
         check_name(product, "a product")
     _refuse_fixed(places, name, change, product, source)
     prepare(places)
-    with exclusive_lock(places.lock, doing=f"set {name}"):
+    with exclusive_lock(places.settings_lock, doing=f"set {name}", wait_seconds=10):
         if source is Source.ADMINISTRATOR:
             make_directory(places.configuration, mode=0o755)
             _rewrite(places.administrator_settings, read_administrator_file(places), change, product)

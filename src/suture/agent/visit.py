@@ -181,14 +181,14 @@ class _Watcher:
 
 
 @contextlib.contextmanager
-def open_visit(device: Device, product: Product, baseline: str) -> Iterator[Visit]:
-    """Open a visit.
+def open_visit(device: Device, product: Product, baseline: str, *, wait_seconds: float = 0.0) -> Iterator[Visit]:
+    """Open a visit, waiting `wait_seconds` for another process's to end.
 
     Raises:
         BusyError: another process visits the repository of this product.
     """
     lock = device.places.fetched / f"{product.product}.lock"
-    with exclusive_lock(lock, doing=f"visit the repository of {product.product}"):
+    with exclusive_lock(lock, doing=f"visit the repository of {product.product}", wait_seconds=wait_seconds):
         with _client(device, product, baseline, device.clock) as client:
             yield Visit(device, product, baseline, client)
 
