@@ -32,8 +32,20 @@ PHOTOGRAPHS = ("grace_hopper.jpg", "Minduka_Present_Blue_Pack.png", "logo2.png")
 
 
 OURS = frozenset(
-    "logs trees device publisher pictures traces expectations.json requests.jsonl result.json timeline.svg timeline.png"
-    " wheels".split()
+    {
+        "wheels",
+        "logs",
+        "trees",
+        "device",
+        "publisher",
+        "pictures",
+        "traces",
+        "expectations.json",
+        "requests.jsonl",
+        "result.json",
+        "timeline.svg",
+        "timeline.png",
+    }
 )
 """What a run may leave in its directory; nothing else there is ever touched."""
 
