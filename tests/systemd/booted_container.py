@@ -8,6 +8,7 @@ disk; all of it goes with `close`. The network is the machine's own: a repositor
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ for path in sys.argv[1].split(":"):
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 """Enters the container's own control groups, then becomes nspawn's console."""
+_NUMBERS = itertools.count(1)
 
 
 class CannotBootError(Exception):
@@ -54,7 +56,7 @@ class BootedContainer:
         missing = [tool for tool in TOOLS if shutil.which(tool) is None]
         if os.geteuid() != 0 or missing:
             raise CannotBootError("it needs root" if os.geteuid() != 0 else f"it needs {', '.join(missing)}")
-        self.name = f"suture-test-{os.getpid()}"
+        self.name = f"suture-test-{os.getpid()}-{next(_NUMBERS)}"
         self.shared = tuple(shared)
         self.place = Path(tempfile.mkdtemp(prefix="suture-systemd-"))
         self.root = self.place / "root"

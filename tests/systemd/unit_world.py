@@ -77,7 +77,7 @@ while not asked:
 if asked[0] == "reload":
     # Resolve the version once, then become it: the same process, the new code, every descriptor kept.
     notify("RELOADING=1")
-    new = os.path.realpath(sys.argv[1]) + "/imaging/server.py"
+    new = os.path.realpath(os.environ["DARKROOM"]) + "/imaging/server.py"
     every = [*listeners, *connections.values()]
     held = [os.dup2(one.fileno(), 200 + number) for number, one in enumerate(every)]
     for number, descriptor in enumerate(held):
@@ -85,7 +85,7 @@ if asked[0] == "reload":
         os.close(descriptor)
     os.environ["LISTEN_FDS"] = str(len(held))
     os.environ["LISTEN_FDNAMES"] = ":".join(["socket"] * len(listeners) + ["kept"] * len(connections))
-    os.execv(sys.executable, [sys.executable, "-S", new, sys.argv[1]])
+    os.execv(sys.executable, [sys.executable, "-S", new])
 for number, one in enumerate(connections.values()):
     notify(f"FDSTORE=1\\nFDNAME=kept{number}", [one.fileno()])
 '''
@@ -163,7 +163,7 @@ class UnitWorld(ChainWorld):
         self.container.write(
             "/etc/systemd/system/darkroom.service",
             "[Unit]\nRequires=darkroom.socket\nStartLimitIntervalSec=0\n[Service]\nType=notify\n"
-            f"ExecStart=/usr/bin/python3 -S {self.pointer}/imaging/server.py {self.pointer}\n"
+            f"ExecStart=/usr/bin/python3 -S {self.pointer}/imaging/server.py\nEnvironment=DARKROOM={self.pointer}\n"
             "ExecReload=/bin/kill -HUP $MAINPID\nFileDescriptorStoreMax=100\nUser=nobody\n"
             "[Install]\nWantedBy=multi-user.target\n",
         )

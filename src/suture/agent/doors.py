@@ -123,8 +123,16 @@ class Graft(Protocol):
 class Restarter(Protocol):
     """One real end that restarts things: systemd units, or services under `suture supervise`."""
 
-    def restart(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
-        """Restart `name` so that it runs what is grafted now."""
+    def restart(self, name: str, *, deadline_seconds: float, ran_before: bool = False) -> RestartOutcome:
+        """Restart `name` so that it runs what is grafted now; one that failed and `ran_before` is started again."""
+        ...
+
+    def reload(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
+        """Ask `name` to take what is grafted now without an interruption; whether it did, a scan must prove."""
+        ...
+
+    def is_running(self, name: str) -> bool:
+        """Whether it runs now. Raises NotKnownError, RestartError."""
         ...
 
 

@@ -9,7 +9,7 @@ from suture.core.errors import NotAllowedError, WrongTargetError
 from suture.improvement.manifest import CommandCheck, HttpCheck, Manifest, RestartClass
 from suture.wire.product import Product
 
-_NEEDS_MORE = frozenset({RestartClass.MACHINE, RestartClass.ZONE, RestartClass.SYSTEM})
+_NEEDS_MORE = frozenset({RestartClass.ZONE, RestartClass.SYSTEM})
 
 
 def verify_eligible(manifest: Manifest, product: Product) -> None:
@@ -37,4 +37,4 @@ def verify_eligible(manifest: Manifest, product: Product) -> None:
         if isinstance(check, HttpCheck) and check.name not in urls:
             raise NotAllowedError(f"cannot ask {check.name}: the product file has no such address")
     if manifest.restart.category in _NEEDS_MORE:
-        raise NotAllowedError(f"cannot restart the {manifest.restart.category}: this agent restarts services and units")
+        raise NotAllowedError(f"cannot restart the {manifest.restart.category}: this agent knows this machine alone")

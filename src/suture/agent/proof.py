@@ -10,6 +10,7 @@ from suture.agent.device import Device
 from suture.agent.doors import ScanResult, User
 from suture.agent.machine.events import Scanned
 from suture.agent.machine.state import Holder, ProductState
+from suture.agent.reboot import REBOOT_REQUIRED, is_reboot_pending
 from suture.improvement.layer import Layer
 from suture.wire.product import Product
 
@@ -37,12 +38,12 @@ def find_users(device: Device, product: Product, state: ProductState, *, active:
     changed: list[Path] = []
     active_layers = layers_of(device, state, active)
     for level, tree in zip(others, trees, strict=True):
-        changed.extend(_changed_files(product, tree, layers_of(device, state, level), active_layers))
+        changed.extend(changed_files(product, tree, layers_of(device, state, level), active_layers))
     parts = [tree / component.path for tree in trees for component in product.components]
     return device.scanner.scan(device.scanner.old_files(parts, changed, swapped_at))
 
 
-def _changed_files(product: Product, tree: Path, one: dict[str, Layer], other: dict[str, Layer]) -> list[Path]:
+def changed_files(product: Product, tree: Path, one: dict[str, Layer], other: dict[str, Layer]) -> list[Path]:
     """Regular files below `tree` that either layer touches: what may differ from the active tree."""
     found: list[Path] = []
     for component in product.components:
@@ -62,9 +63,12 @@ def look(device: Device, product: Product, state: ProductState) -> tuple[Scanned
     unknown = len(result.unknown)
     if unknown and not device.is_root and not others_could_use(Path(product.root)):
         unknown = 0
+    holders = [_holder(user) for user in result.users[:_SHOWN_HOLDERS]]
+    if is_reboot_pending(device.journal, product.product, state.active):
+        holders.append(Holder(pid=1, name="this machine", how=REBOOT_REQUIRED))
     event = Scanned(
         now=device.now(),
-        holders=tuple(_holder(user) for user in result.users[:_SHOWN_HOLDERS]),
+        holders=tuple(holders),
         unknown=unknown,
         unknown_blocks=device.is_root,
     )

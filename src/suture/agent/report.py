@@ -7,7 +7,8 @@ import msgspec
 from suture.agent.device import Device
 from suture.agent.machine.choice import known_bad, obstacles
 from suture.agent.machine.exposure import known_fixes
-from suture.agent.machine.state import LevelRecord, LevelState, ProductState
+from suture.agent.machine.state import Holder, LevelRecord, LevelState, ProductState
+from suture.agent.reboot import REBOOT_REQUIRED
 from suture.agent.statusfile import write_status
 from suture.core.errors import SutureError
 from suture.core.level import display_of, letters_of
@@ -175,19 +176,19 @@ def _watch_reasons(state: ProductState) -> list[Reason]:
     watch = state.watch
     if watch is None:
         return []
-    reasons = [
-        Reason(
-            code="old-code-runs",
-            text=f"process {holder.pid} ({holder.name}) still uses replaced files ({holder.how})",
-            since=watch.since,
-            source=holder.belongs_to or "device",
-        )
-        for holder in watch.holders
-    ]
+    reasons = [_holder_reason(holder, watch.since) for holder in watch.holders]
     if watch.unknown and not watch.own_only:
         text = f"{watch.unknown} processes could not be read, so nobody can say what they run"
         reasons.append(Reason(code="unknown-processes", text=text, since=watch.since, source="device"))
     return reasons
+
+
+def _holder_reason(holder: Holder, since: str) -> Reason:
+    if holder.how == REBOOT_REQUIRED:
+        text = "the machine must be rebooted before this takes effect; Suture does not do that unasked"
+        return Reason(code=REBOOT_REQUIRED, text=text, since=since, source="publisher")
+    text = f"process {holder.pid} ({holder.name}) still uses replaced files ({holder.how})"
+    return Reason(code="old-code-runs", text=text, since=since, source=holder.belongs_to or "device")
 
 
 def note_trust(device: Device, product: Product, trust: TrustStatus) -> None:

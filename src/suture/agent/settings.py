@@ -43,6 +43,8 @@ FIELDS = (
     "poll_interval_seconds",
     "removal_allowed",
     "store_quota_mib",
+    "capture",
+    "crash_rollback",
 )
 _OWN_DEFAULTS = Settings(
     automatic_install=True,
@@ -51,6 +53,8 @@ _OWN_DEFAULTS = Settings(
     poll_interval_seconds=DEFAULT_POLL_INTERVAL_SECONDS,
     removal_allowed=True,
     store_quota_mib=DEFAULT_STORE_QUOTA_MIB,
+    capture=False,
+    crash_rollback=False,
 )
 _WEAKER_THAN_POLICY = (Source.ADMINISTRATOR, Source.USER, Source.PRODUCT)
 
@@ -102,6 +106,7 @@ def effective_settings(
     organisation = ""
     if isinstance(managed, PolicyFile):
         organisation = managed.organisation
+        values["never_restart"] = managed.never_restart
         _apply_limits(managed, values, sources)
     return msgspec.convert({**values, "sources": sources, "organisation": organisation}, EffectiveSettings)
 

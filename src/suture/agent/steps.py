@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from suture.adapters.files import host_errors
 from suture.agent.device import Device
-from suture.agent.doors import RestartOutcome
 from suture.agent.eligibility import verify_eligible
 from suture.agent.machine.events import StepFailed
 from suture.agent.machine.state import Kind, Operation, ProductState, Step
 from suture.agent.patching import new_file_name
-from suture.agent.proof import find_users
+from suture.agent.restarting import Restarting
 from suture.agent.room import verify_room
 from suture.core.clock import parse_time
 from suture.core.errors import (
@@ -24,16 +22,14 @@ from suture.core.errors import (
     ImprovementError,
     NotAllowedError,
     NotKnownError,
-    RestartError,
     SutureError,
     TrustError,
 )
 from suture.improvement.layer import Layer
-from suture.improvement.manifest import ComponentChange, Manifest, PatchReference, RestartClass, StaysUpCheck
+from suture.improvement.manifest import ComponentChange, Manifest, PatchReference, StaysUpCheck
 from suture.wire.product import Product
 from suture.wire.status import Measurements
 
-RESTART_DEADLINE_SECONDS = 90.0
 UNHEALTHY_BEFORE = "unhealthy-before"
 
 
@@ -50,6 +46,7 @@ class StepRunner:
     def __init__(self, device: Device, product: Product) -> None:
         self.device = device
         self.product = product
+        self.restarting = Restarting(device, product)
 
     def run(self, state: ProductState, operation: Operation) -> float:
         """Do `operation.step`; seconds since the epoch of the swap after a graft, else 0.
@@ -171,42 +168,10 @@ class StepRunner:
 
     def _restart(self, state: ProductState, operation: Operation) -> None:
         """Restart only what uses other files than the active level's."""
-        source = operation.level if operation.level > 0 else operation.origin
-        manifest = self.manifest(state, source)
-        if manifest.restart.category is RestartClass.NONE:
-            return
-        users = find_users(self.device, self.product, state, active=state.active)
-        if not users.users and not users.unknown:
-            return
-        owners = {user.belongs_to for user in users.users if user.belongs_to is not None}
-        began = self.device.clock.monotonic()
-        failure: RestartOutcome | None = None
-        for restart, names, allowed in (
-            (self.device.services.restart, manifest.restart.services, self.product.services),
-            (self.device.units.restart, manifest.restart.units, self.product.units),
-        ):
-            # What the manifest declares, and what the scan found beside it, as far as the product file allows.
-            for name in [*names, *sorted(owner for owner in owners if owner in allowed and owner not in names)]:
-                outcome = self._restart_one(restart, name, required=name in names)
-                if outcome is not None and not outcome.ok and failure is None:
-                    failure = outcome
-        self.measure(restart_milliseconds=(self.device.clock.monotonic() - began) * 1000)
-        if failure is not None:
-            kind = HealthError if failure.health else RestartError
-            raise kind(f"cannot restart {failure.name}: {failure.reason}")
-
-    def _restart_one(
-        self, restart: Callable[..., RestartOutcome], name: str, *, required: bool
-    ) -> RestartOutcome | None:
-        try:
-            return restart(name, deadline_seconds=RESTART_DEADLINE_SECONDS)
-        except NotKnownError:
-            # A declared service that was never started here runs nothing old.
-            return None
-        except RestartError as error:
-            if not required:
-                return None
-            return RestartOutcome(name=name, ok=False, reason=error.message, milliseconds=0.0)
+        manifest = self.manifest(state, operation.level if operation.level > 0 else operation.origin)
+        milliseconds = self.restarting.restart(state, operation, manifest)
+        if milliseconds is not None:
+            self.measure(restart_milliseconds=milliseconds)
 
     def _check(self, state: ProductState, operation: Operation) -> None:
         level = operation.level

@@ -73,6 +73,8 @@ def _show(places: Places, product: str | None, *, as_json: bool) -> None:
         ("notify", found.notify, "notify"),
         ("poll-interval", f"{found.poll_interval_seconds}s", "poll_interval_seconds"),
         ("store-quota", f"{found.store_quota_mib}MiB", "store_quota_mib"),
+        ("capture", found.capture, "capture"),
+        ("crash-rollback", found.crash_rollback, "crash_rollback"),
         ("removal-allowed", found.removal_allowed, "removal_allowed"),
     )
     rows = [(name, _shown(value), source_words(found, field)) for name, value, field in values]

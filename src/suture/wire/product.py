@@ -5,6 +5,7 @@ It is the device's own list of what that vendor's manifests may touch, restart a
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ _RelativePath = Annotated[str, msgspec.Meta(pattern=r"^[^/\x00-\x1f\x7f][^\x00-\
 _Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[!-~]+$", max_length=500)]
 _Loopback = Annotated[str, msgspec.Meta(pattern=r"^http://(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?/[!-~]*$")]
 _Unit = Annotated[str, msgspec.Meta(pattern=UNIT_PATTERN)]
+_UnitOrService = Annotated[str, msgspec.Meta(pattern=f"{NAME_PATTERN}|{UNIT_PATTERN}")]
 
 
 class FileRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="file"):
@@ -79,6 +81,13 @@ class AllowedUrl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: _Loopback
 
 
+class UnitWay(StrEnum):
+    """How a unit takes new code: by its own reload (its program must re-execute itself then), or by a restart."""
+
+    RELOAD = "reload"
+    TRY_RESTART = "try-restart"
+
+
 class ProductDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vendor's defaults for settings; a person, an administrator and a managed policy all override them."""
 
@@ -107,6 +116,12 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Left out: the machine's own; ``any`` for products without native code."""
     units: Annotated[tuple[_Unit, ...], msgspec.Meta(max_length=100)] = ()
     services: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=100)] = ()
+    unit_ways: Annotated[dict[_Unit, UnitWay], msgspec.Meta(max_length=100)] = {}
+    """Left out: ``try-restart``. A reload that leaves old code running is followed by a restart."""
+    restart_order: Annotated[tuple[_UnitOrService, ...], msgspec.Meta(max_length=200)] = ()
+    """Units and services in the order in which they restart; those that it does not name come after them."""
+    never_restart: Annotated[tuple[_UnitOrService, ...], msgspec.Meta(max_length=200)] = ()
+    """Units and services that Suture must not restart: their users hold a level back until somebody else does."""
     commands: Annotated[tuple[AllowedCommand, ...], msgspec.Meta(max_length=50)] = ()
     urls: Annotated[tuple[AllowedUrl, ...], msgspec.Meta(max_length=50)] = ()
     run_as: Annotated[str, msgspec.Meta(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] | None = None

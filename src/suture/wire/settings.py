@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from suture.core.identifiers import NAME_PATTERN
+from suture.core.identifiers import NAME_PATTERN, UNIT_PATTERN
 from suture.core.limits import DEFAULT_STORE_QUOTA_MIB
 
 SETTINGS_FORMAT = "suture-settings/1"
@@ -23,6 +23,7 @@ _Seconds = Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)]
 _Mebibytes = Annotated[int, msgspec.Meta(ge=1, le=16 * 1024 * 1024)]
 _Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
 _Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+_UnitOrService = Annotated[str, msgspec.Meta(pattern=f"{NAME_PATTERN}|{UNIT_PATTERN}")]
 
 
 class Source(StrEnum):
@@ -46,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
         poll_interval_seconds: seconds between looks at the repository, jittered by a fifth.
         removal_allowed: people may remove an improvement.
         store_quota_mib: how much the staged levels of the device may take, in MiB.
+        capture: keep evidence of what ran before a restart that a known-exploited CVE asks for.
+        crash_rollback: let crashes alone take a level back although it fixes a known-exploited CVE.
     """
 
     automatic_install: bool | None = None
@@ -55,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
     poll_interval_seconds: _Seconds | None = None
     removal_allowed: bool | None = None
     store_quota_mib: _Mebibytes | None = None
+    capture: bool | None = None
+    crash_rollback: bool | None = None
 
 
 class SettingsFile(Settings, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True, omit_defaults=True):
@@ -72,6 +77,7 @@ class PolicyFile(Settings, frozen=True, kw_only=True, rename="kebab", forbid_unk
         products: words for single products, over the general ones.
         minimum_poll_interval_seconds: weaker sources cannot make the device poll more often.
         postpone_allowed: false: what weaker sources postpone has no effect.
+        never_restart: units and services of any product that Suture must not restart.
     """
 
     format: Literal["suture-policy/1"]
@@ -79,6 +85,7 @@ class PolicyFile(Settings, frozen=True, kw_only=True, rename="kebab", forbid_unk
     products: dict[_Name, Settings] = {}
     minimum_poll_interval_seconds: _Seconds | None = None
     postpone_allowed: bool = True
+    never_restart: Annotated[tuple[_UnitOrService, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 class EffectiveSettings(msgspec.Struct, frozen=True):
@@ -96,5 +103,8 @@ class EffectiveSettings(msgspec.Struct, frozen=True):
     removal_allowed: bool
     sources: dict[str, Source]
     store_quota_mib: int = DEFAULT_STORE_QUOTA_MIB
+    capture: bool = False
+    crash_rollback: bool = False
+    never_restart: tuple[str, ...] = ()
     organisation: str = ""
     notes: tuple[str, ...] = ()

@@ -25,8 +25,17 @@ class SupervisedRestarter:
     def __init__(self, state_directory: Path) -> None:
         self._state_directory = state_directory
 
-    def restart(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
-        """Hand over to a worker that runs what is grafted now.
+    def reload(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
+        """A hand-over, as `restart`: it interrupts nobody."""
+        return self.restart(name, deadline_seconds=deadline_seconds)
+
+    def is_running(self, name: str) -> bool:
+        """Its supervisor runs. Raises NotKnownError or RestartError as `restart`."""
+        return read_live_state(self._state_directory, name).worker_pid is not None
+
+    def restart(self, name: str, *, deadline_seconds: float, ran_before: bool = False) -> RestartOutcome:  # noqa: ARG002 - for units
+        """Hand over to a worker that runs what is grafted now. `ran_before` says nothing new: a supervisor keeps its
+        old worker where the new one fails.
 
         Returns:
             Ok when the new worker serves and the old one has ended (or still drains at the deadline, which the reason

@@ -1,4 +1,4 @@
-"""Restart a systemd unit with systemctl(1): try-restart, so that what was stopped stays stopped.
+"""Restart or reload a systemd unit with systemctl(1): try-restart, so that what was stopped stays stopped.
 
 The unit's name has passed the product file's list before it comes here; it is checked once more, and nothing else of a
 manifest ever reaches the command line.
@@ -19,6 +19,8 @@ _BOOTED = "/run/systemd/system"
 """sd_booted(3)."""
 _PROPERTIES = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ActiveEnterTimestampMonotonic"
 _ASK_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
+_RUNS = frozenset({"active", "reloading", "activating"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,14 @@ class SystemdRestarter:
         self._user = os.geteuid() != 0 if user is None else user
         self._booted, self._path = booted, path
 
-    def restart(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
+    def restart(self, name: str, *, deadline_seconds: float, ran_before: bool = False) -> RestartOutcome:
         """Restart a unit that runs, and wait until it has become active again.
+
+        Args:
+            name: the unit's whole name.
+            deadline_seconds: how long to wait.
+            ran_before: it ran before the level whose restart failed it, so a failed unit is started again. A unit that
+                somebody stopped is inactive, not failed, and stays so.
 
         Returns:
             Not ok where it did not; one that did not run is ok and stays stopped.
@@ -59,7 +67,9 @@ class SystemdRestarter:
         """
         began = time.perf_counter()
         before = self.look(name)
-        if before.active not in ("active", "reloading", "activating"):
+        if before.active == "failed" and ran_before:
+            return self._start_again(name, deadline_seconds, began)
+        if before.active not in _RUNS:
             return RestartOutcome(name, True, f"it is {before.active} and stays so", _since(began))
         result = self._systemctl("try-restart", check_unit(name), timeout_seconds=deadline_seconds)
         if result.status is None:
@@ -73,6 +83,39 @@ class SystemdRestarter:
         if after.entered == before.entered and after.main_pid == before.main_pid:
             return RestartOutcome(name, False, "systemctl said yes, but the same process still runs", _since(began))
         return RestartOutcome(name, True, "", _since(began))
+
+    def reload(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
+        """Ask a unit that runs to take its new code by its own reload; whether it did, a scan must prove.
+
+        Returns:
+            Not ok where its reload failed, or it no longer runs; `health` is never set, since a restart may follow.
+
+        Raises:
+            RestartError: systemd does not run here. NotKnownError: no such unit.
+        """
+        began = time.perf_counter()
+        before = self.look(name)
+        if before.active not in _RUNS:
+            return RestartOutcome(name, True, f"it is {before.active} and stays so", _since(began))
+        result = self._systemctl("reload", check_unit(name), timeout_seconds=deadline_seconds)
+        if result.status != 0:
+            reason = f"no end of the reload within {deadline_seconds:g} s" if result.status is None else ""
+            return RestartOutcome(name, False, reason or _last_line(result), _since(began))
+        end = time.monotonic() + deadline_seconds
+        while (after := self.look(name)).active == "reloading" and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+        ok = after.active == "active"
+        return RestartOutcome(name, ok, "" if ok else f"it is {after.active} after its reload", _since(began))
+
+    def is_running(self, name: str) -> bool:
+        """Whether the unit runs now. Raises as `look`."""
+        return self.look(name).active in _RUNS
+
+    def _start_again(self, name: str, deadline_seconds: float, began: float) -> RestartOutcome:
+        self._systemctl("reset-failed", check_unit(name), timeout_seconds=_ASK_SECONDS)
+        result = self._systemctl("start", check_unit(name), timeout_seconds=deadline_seconds)
+        ok = result.status == 0 and self.look(name).active == "active"
+        return RestartOutcome(name, ok, "" if ok else _last_line(result), _since(began), health=not ok)
 
     def look(self, name: str) -> UnitState:
         """What systemd says of a unit.
