@@ -362,7 +362,10 @@ def test_a_link_in_place_of_the_trust_directory_is_not_followed(
     assert (tmp_path / "precious").is_dir()
 
 
-def test_two_at_once_do_not_meet(shelf: ProductShelf, places: Places, tmp_path: Path, document: Document) -> None:
+def test_two_at_once_do_not_meet(
+    shelf: ProductShelf, places: Places, tmp_path: Path, document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suture.agent.products.PATIENCE_SECONDS", 0.0)
     shelf.add(write(tmp_path, document))
     with exclusive_lock(places.lock, doing="test"):
         with pytest.raises(BusyError):

@@ -325,12 +325,15 @@ def test_what_the_administrator_fixes_a_person_does_not_change(places: Places) -
     write_setting(places, "ask-first", "on", now=NOW)
 
 
-def test_a_broken_file_is_not_overwritten_and_the_lock_is_respected(places: Places) -> None:
+def test_a_broken_file_is_not_overwritten_and_the_lock_is_respected(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suture.agent.setting_changes.PATIENCE_SECONDS", 0.0)
     places.user_settings.write_bytes(b"{")
     with pytest.raises(InputError, match="cannot read the settings"):
         write_setting(places, "notify", "off", now=NOW)
     assert places.user_settings.read_bytes() == b"{"
     places.user_settings.unlink()
-    with exclusive_lock(places.lock, doing="test"), pytest.raises(BusyError):
+    with exclusive_lock(places.settings_lock, doing="test"), pytest.raises(BusyError):
         write_setting(places, "notify", "off", now=NOW)
     assert not places.user_settings.exists()

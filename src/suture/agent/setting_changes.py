@@ -25,6 +25,8 @@ from suture.wire.settings import (
     Source,
 )
 
+PATIENCE_SECONDS = 10.0
+"""How long to wait for another change of a setting, which takes milliseconds."""
 SWITCHES = {
     "automatic-install": "automatic_install",
     "ask-first": "ask_first",
@@ -115,7 +117,7 @@ def write_setting(
         check_name(product, "a product")
     _refuse_fixed(places, name, change, product, source)
     prepare(places)
-    with exclusive_lock(places.settings_lock, doing=f"set {name}", wait_seconds=10):
+    with exclusive_lock(places.settings_lock, doing=f"set {name}", wait_seconds=PATIENCE_SECONDS):
         if source is Source.ADMINISTRATOR:
             make_directory(places.configuration, mode=0o755)
             _rewrite(places.administrator_settings, read_administrator_file(places), change, product)
