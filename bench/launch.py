@@ -1,8 +1,8 @@
 """Run one command and say what it cost: whole-process accounting by the kernel, with the memory sampled beside it.
 
-A process of its own, small on purpose (`python -I -S`): wait4(2)'s peak remembers the memory of whoever called exec, so
-whoever calls it must be smaller than what is measured. Anonymous memory has no peak in the kernel's books, so it is
-sampled from /proc/PID/status (RssAnon), over the whole process tree.
+A process of its own, small on purpose (`python -I -S`, about 9 MiB): wait4(2)'s peak remembers the memory of whoever
+called exec, so no peak below the launcher's own can be seen. Anonymous memory has no peak in the kernel's books, so it
+is sampled from /proc/PID/status (RssAnon), over the whole process tree.
 
     python -I -S launch.py RESULT.json OUTPUT -- COMMAND…
 """
@@ -67,7 +67,6 @@ def main() -> None:
     result, output = sys.argv[1:3]
     command = sys.argv[4:]
     sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    own = read_kib(os.getpid()).get("VmHWM:", 0)
     began = time.perf_counter()
     pid = os.posix_spawnp(
         command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
@@ -78,8 +77,9 @@ def main() -> None:
     wall = time.perf_counter() - began
     sampler.ended.set()
     sampler.join()
-    # At or below our own size the kernel's peak may be ours: then the sampled one is all there is.
-    peak = usage.ru_maxrss if usage.ru_maxrss > own + 1024 else sampler.peak
+    # What is smaller than this launcher cannot be told from it by the kernel's peak: then the figure is our own size,
+    # an upper bound, since sampling may have missed the top of so quick a process.
+    peak = max(usage.ru_maxrss, sampler.peak)
     figures = {
         "code": os.waitstatus_to_exitcode(status),
         "cpu_seconds": usage.ru_utime + usage.ru_stime,

@@ -40,8 +40,8 @@ def patch_size(result: Mapping[str, Any]) -> tuple[str, str]:
     after = (
         f"`suture publisher build` on the same trees: {built['patch_bytes']:,} bytes of patch, and "
         f"{built['manifest_index_rollout_bytes']:,} of manifest, index and rollout; "
-        f"{make['cpu_seconds']:.2f} CPU s and {make['peak_mebibytes']:.0f} MiB, with the patch applied and compared, and "
-        "the advisory written and validated."
+        f"{make['cpu_seconds']:.2f} CPU s and {make['peak_mebibytes']:.0f} MiB, with the patch applied and compared, "
+        "and the advisory written and validated."
     )
     words = [before, "", table(head, rows), "", after]
     words += ["", *(f"Left out: {name} ({why})." for name, why in result["left_out"].items())]
