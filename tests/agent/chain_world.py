@@ -40,6 +40,8 @@ class ChainWorld:
         self.passphrase.chmod(0o600)
         self.device = root / "device"
         self.baseline = self.device / "opt/darkroom/baseline"
+        self.originals = self.baseline
+        """The vendor's own copy of the release; another directory where grafts cover the device's."""
         self.pointer = self.device / "opt/darkroom/current"
         self.release = self.device / "opt/darkroom/RELEASE"
         self.state = self.device / "state"
@@ -116,7 +118,7 @@ class ChainWorld:
         words: list[str] = ["--baseline", "1.0-x86_64", "--level", str(level), "--no-full-size"]
         for component in components:
             new = self.write_tree(self.root / f"new-{level}/{component}", flavour, extra={"lib/added.txt": b"new\n"})
-            words += ["--component", component, "--old", str(self.baseline / component), "--new", str(new)]
+            words += ["--component", component, "--old", str(self.originals / component), "--new", str(new)]
         words += ["--cve", cve, "--severity", "critical", "--title", "t", "--purl", "pkg:pypi/pillow@10.0.1"]
         words += ["--restart-service", "thumbnails", "--health", "command:is-well"]
         self.publisher("build", *words)
@@ -162,7 +164,7 @@ class ChainWorld:
 
 
 @contextlib.contextmanager
-def chain_world() -> Iterator[ChainWorld]:
+def chain_world(kind: type[ChainWorld] = ChainWorld) -> Iterator[ChainWorld]:
     """A world with nothing published and the device told of the product.
 
     Not below pytest's own directories: those are private (and made so again by every session that starts), but health
@@ -170,7 +172,7 @@ def chain_world() -> Iterator[ChainWorld]:
     """
     root = Path(tempfile.mkdtemp(prefix="suture-chain-"))
     root.chmod(0o755)
-    world = ChainWorld(root)
+    world = kind(root)
     try:
         world.found()
         world.suture("product", "add", str(world.workshop / "product.json"))

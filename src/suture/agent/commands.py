@@ -14,7 +14,6 @@ import msgspec
 from suture.agent.device import Device
 from suture.agent.executor import Executor
 from suture.agent.machine.events import (
-    BaselineChanged,
     Considered,
     Event,
     HoldAsked,
@@ -56,7 +55,7 @@ class Session:
         detected = detect_baseline(self.product).identity
         state = self.executor.state(detected)
         if state.baseline != detected and (state.active != 0 or state.operation is not None):
-            self.executor.tell(state.baseline, lambda _: BaselineChanged(self.device.now(), detected))
+            self.executor.supersede(state.baseline, detected)
             state = self.executor.state(detected)
         if state.baseline != detected:
             self.executor.begin_baseline(detected)
@@ -87,8 +86,12 @@ class Session:
         operation = self.state().operation
         if operation is None or operation.step is not Step.FETCH:
             return None
-        current = self.device.graft.current(self.product, self.baseline)
-        return self.tell(lambda _: Started(self.device.now(), current))
+
+        def started(_: ProductState) -> Event:
+            current = self.device.graft.current(self.product, self.baseline)
+            return Started(self.device.now(), current)
+
+        return self.tell(started)
 
     def _fetch_all(self, visit: Visit, operation: Operation | None) -> None:
         while operation is not None:

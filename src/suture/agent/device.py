@@ -8,9 +8,12 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from suture.adapters.clock import SystemClock
 from suture.agent.doors import Graft, Health, PatchApplier, Restarter, Scanner
-from suture.agent.grafts.switch import SwitchGraft
+from suture.agent.grafts.chosen import ChosenGraft
+from suture.agent.grafts_off import why_grafts_are_off
 from suture.agent.health.checks import HealthChecks
 from suture.agent.journal import Journal, open_journal
 from suture.agent.manifests import ManifestShelf
@@ -23,7 +26,7 @@ from suture.agent.restarts.systemd import SystemdRestarter
 from suture.agent.settings import read_settings
 from suture.core.clock import Clock, format_time
 from suture.wire.product import Product
-from suture.wire.settings import EffectiveSettings
+from suture.wire.settings import EffectiveSettings, Source
 
 _DEVICE = ""
 """Facts about the device itself are kept under the empty product name, which no product can have."""
@@ -53,7 +56,11 @@ class Device:
 
     def settings(self, product: Product) -> EffectiveSettings:
         """The settings in force for `product`, read anew."""
-        return read_settings(self.places, product, self.clock.now())
+        settings = read_settings(self.places, product, self.clock.now())
+        if not why_grafts_are_off(self.places):
+            return settings
+        sources = {**settings.sources, "automatic_install": Source.ADMINISTRATOR}
+        return msgspec.structs.replace(settings, automatic_install=False, sources=sources)
 
 
 def device_id_of(journal: Journal) -> str:
@@ -79,7 +86,7 @@ def open_device(places: Places, clock: Clock | None = None) -> Iterator[Device]:
             journal=journal,
             shelf=ProductShelf(places),
             manifests=ManifestShelf(places.state / "manifests"),
-            graft=SwitchGraft(places.store),
+            graft=ChosenGraft(places.store, places.state / "grafts", lambda: why_grafts_are_off(places)),
             services=SupervisedRestarter(places.state),
             units=SystemdRestarter(),
             scanner=ProcScanner(places.state),

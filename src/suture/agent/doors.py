@@ -68,6 +68,12 @@ class OldFiles:
     roots: tuple[Path, ...]
     swapped_at: float
     """Seconds since the epoch."""
+    pointers: tuple[Path, ...] = ()
+    """Paths that showed the old files until then: who began before and was told of one may have read them."""
+
+
+BETWEEN = -1
+"""What `Graft.current` says where a crash left a product's components at different levels."""
 
 
 class Graft(Protocol):
@@ -100,11 +106,15 @@ class Graft(Protocol):
         ...
 
     def current(self, product: Product, baseline_identity: str) -> int:
-        """The level that programs see now."""
+        """The level that programs see now, or `BETWEEN`."""
         ...
 
     def tree(self, product: Product, baseline_identity: str, level: int) -> Path:
-        """Where `level` lies: the product's root for 0."""
+        """Where the files of `level` (0: the baseline's) can be opened, components at their own relative paths."""
+        ...
+
+    def trees(self, product: Product, baseline_identity: str) -> tuple[tuple[int, Path], ...]:
+        """Every tree that processes may have files of, with its level; a level may have several."""
         ...
 
     def levels(self, product: Product, baseline_identity: str) -> tuple[int, ...]:

@@ -14,10 +14,12 @@ import msgspec
 
 from suture.adapters.files import exclusive_lock
 from suture.agent.device import Device
-from suture.agent.machine.events import Event, Started, StepDone, StepFailed
+from suture.agent.grafts_off import why_grafts_are_off
+from suture.agent.machine.events import BaselineChanged, Event, Started, StepDone, StepFailed
 from suture.agent.machine.instructions import DoStep, Note, Outcome, Prune, Scan
 from suture.agent.machine.state import Operation, ProductState, Step
 from suture.agent.machine.transitions import handle
+from suture.agent.package_marker import refuse_while_packages_change
 from suture.agent.proof import look
 from suture.agent.report import refresh_status
 from suture.agent.steps import StepRunner, step_failed
@@ -43,6 +45,8 @@ class Executor:
         self.steps = StepRunner(device, product)
 
     def _lock(self) -> AbstractContextManager[None]:
+        if self.product.graft == "overlay":
+            refuse_while_packages_change(self.device.places, wait_seconds=self.wait_seconds)
         doing = f"change {self.product.product}"
         return exclusive_lock(self.device.places.lock, doing=doing, wait_seconds=self.wait_seconds)
 
@@ -69,6 +73,14 @@ class Executor:
             self._recover(baseline)
             return self._handle(baseline, make_event(self.state(baseline)))
 
+    def supersede(self, baseline: str, release: str) -> None:
+        """Improvements for `baseline` leave, since the product's release is `release` now. Recovers nothing before:
+        what would be grafted again would only leave again."""
+        with self._lock():
+            if self.product.graft == "switch":
+                self._recover(baseline)
+            self._handle(baseline, BaselineChanged(self.device.now(), release))
+
     def begin_baseline(self, detected: str) -> None:
         """Begin a new state for another release, where nothing of the old one is in place any more."""
         with self._lock():
@@ -90,12 +102,15 @@ class Executor:
         state = self.device.journal.load(self.product.product)
         if state is None:
             return
+        if self.product.graft == "overlay":
+            refuse_while_packages_change(self.device.places)
         current = self.device.graft.current(self.product, state.baseline)
         operation = state.operation
+        lasting, off = self.product.graft != "overlay", why_grafts_are_off(self.device.places)
         left_open = operation is not None and operation.step is not Step.FETCH
-        moved = operation is None and current != state.active
-        if left_open or moved:
-            self._handle(baseline, Started(self.device.now(), current))
+        moved = (operation is None or not lasting) and current != state.active
+        if left_open or moved or (off and state.active):
+            self._handle(baseline, Started(self.device.now(), current, lasting=lasting, grafts_off=off))
 
     def _handle(self, baseline: str, event: Event) -> Operation | None:
         pending: deque[Event] = deque([event])

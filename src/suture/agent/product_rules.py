@@ -18,7 +18,7 @@ import msgspec
 
 from suture.core.errors import InputError
 from suture.core.identifiers import check_name, check_version
-from suture.wire.product import CommandRelease, FileRelease, FixedRelease, Product
+from suture.wire.product import CommandRelease, FileRelease, FixedRelease, Product, ProductComponent
 
 MAXIMUM_PATTERN_CHARACTERS = 200
 
@@ -59,7 +59,10 @@ def check_product(product: Product, *, state: Path, is_root: bool) -> None:
     _check_release(product)
     _check_root(product)
     _check_components(product, state)
-    _check_pointer(product, state)
+    if product.graft == "overlay":
+        check_overlay(product, is_root=is_root)
+    else:
+        _check_pointer(product, state)
     for position, address in enumerate(product.repositories):
         _check_repository(address, f"repositories[{position}]")
     _check_commands(product, is_root=is_root)
@@ -68,6 +71,14 @@ def check_product(product: Product, *, state: Path, is_root: bool) -> None:
 def component_directories(product: Product) -> tuple[Path, ...]:
     """The components' absolute directories in the baseline, in the file's order."""
     return tuple(Path(product.root) / component.path for component in product.components)
+
+
+def grafted_paths(product: Product) -> tuple[Path, ...]:
+    """What a graft of the product may cover: the components' directories, or their single files."""
+    paths: list[Path] = []
+    for component, directory in zip(product.components, component_directories(product), strict=True):
+        paths.extend([directory / file for file in component.files] if component.files else [directory])
+    return tuple(paths)
 
 
 def check_neighbours(product: Product, others: Sequence[Product]) -> None:
@@ -108,7 +119,7 @@ def _texts(value: object, field: str) -> Iterator[tuple[str, str]]:
 
 
 def _claims(product: Product) -> list[tuple[str, Path]]:
-    claims = [("component", directory) for directory in component_directories(product)]
+    claims = [("component", path) for path in grafted_paths(product)]
     return [*claims, ("pointer", Path(product.pointer))] if product.pointer is not None else claims
 
 
@@ -160,7 +171,7 @@ def _check_components(product: Product, state: Path) -> None:
         field = f"components[{position}].path"
         _check_lexical(product, field, component.path)
         for before in product.components[:position]:
-            if overlap(Path("/", before.path), Path("/", component.path)):
+            if any(overlap(one, other) for one in _parts(before) for other in _parts(component)):
                 raise _refuse(product, field, f"{component.path} overlaps the component {before.name}")
         directory = root / component.path
         if not directory.is_dir():
@@ -171,9 +182,37 @@ def _check_components(product: Product, state: Path) -> None:
             raise _refuse(product, field, f"{directory} overlaps Suture's state directory")
 
 
+def _parts(component: ProductComponent) -> list[Path]:
+    place = Path("/", component.path)
+    return [place / file for file in component.files] if component.files else [place]
+
+
+def check_overlay(product: Product, *, is_root: bool) -> None:
+    """The rules of `overlay`: root alone mounts, programs use the product's own paths, single files are there.
+
+    Raises:
+        InputError: the first rule that is broken.
+    """
+    if not is_root:
+        raise _refuse(product, "graft", "overlay needs an agent that is root; a user's own agent can use switch")
+    if product.pointer is not None:
+        raise _refuse(product, "pointer", "belongs to switch; with overlay programs use the components' own paths")
+    for position, component in enumerate(product.components):
+        field, directory = f"components[{position}].files", Path(os.path.realpath(product.root)) / component.path
+        if len(set(component.files)) < len(component.files):
+            raise _refuse(product, field, "names a file twice")
+        for file in component.files:
+            _check_lexical(product, field, file)
+            path = directory / file
+            if os.path.realpath(path) != str(path) or not path.is_file():
+                raise _refuse(product, field, f"{path} is no regular file, or is reached through a symbolic link")
+
+
 def _check_pointer(product: Product, state: Path) -> None:
     if product.pointer is None:
         raise _refuse(product, "pointer", "is missing; the graft `switch` needs the symbolic link that programs use")
+    if any(component.files for component in product.components):
+        raise _refuse(product, "components", "single files can be grafted by overlay alone")
     _check_lexical(product, "pointer", product.pointer)
     pointer = _resolved(Path(product.pointer))
     if overlap(pointer, Path(os.path.realpath(product.root))):

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from suture.adapters.files import exclusive_lock, host_errors, read_file, sync_directory, write_file
+from suture.agent.grafts.overlay_points import is_grafted
 from suture.agent.places import Places, prepare, refuse_swappable_parents
 from suture.agent.product_rules import check_neighbours, check_product, decode_product
 from suture.core.canonical import canonical_json
@@ -57,7 +58,8 @@ class ProductShelf:
             for old in known:
                 if old.product == product.product:
                     self._check_update(old, product)
-            self._place_pointer(product)
+            if product.graft == "switch":
+                self._place_pointer(product)
             document = canonical_json(msgspec.to_builtins(product))
             write_file(self._places.product_file(product.product), document, mode=0o644)
         return product
@@ -111,7 +113,9 @@ class ProductShelf:
         return product
 
     def improvement_in_place(self, product: Product) -> bool:
-        """The pointer points at something other than the baseline's root."""
+        """Programs see something other than the baseline."""
+        if product.graft == "overlay":
+            return is_grafted(product)
         pointer = Path(product.pointer) if product.pointer is not None else None
         if pointer is None or not os.path.lexists(pointer):
             return False
@@ -199,4 +203,4 @@ def _names_of(files: list[str]) -> Iterator[str]:
 
 
 def _layout(product: Product) -> tuple[object, ...]:
-    return (product.root, product.pointer, product.components)
+    return (product.graft, product.root, product.pointer, product.components)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from suture.agent.device import Device
 from suture.agent.doors import ScanResult, User
 from suture.agent.machine.events import Scanned
 from suture.agent.machine.state import Holder, ProductState
+from suture.agent.product_rules import grafted_paths
 from suture.agent.reboot import REBOOT_REQUIRED, is_reboot_pending
 from suture.improvement.layer import Layer
 from suture.wire.product import Product
@@ -29,18 +31,19 @@ def layers_of(device: Device, state: ProductState, level: int) -> dict[str, Laye
 def find_users(device: Device, product: Product, state: ProductState, *, active: int) -> ScanResult:
     """Processes that use files which differ between any other tree and the tree of `active`."""
     swapped_at = state.watch.swapped_at if state.watch is not None else 0.0
-    staged = device.graft.levels(product, state.baseline)
-    others = [level for level in (0, *staged) if level != active]
+    others = [(level, tree) for level, tree in device.graft.trees(product, state.baseline) if level != active]
     if not others:
         # The baseline is active and the store is empty: a tree is dropped only after nobody used it any more.
         return ScanResult((), ())
-    trees = [device.graft.tree(product, state.baseline, level) for level in others]
     changed: list[Path] = []
     active_layers = layers_of(device, state, active)
-    for level, tree in zip(others, trees, strict=True):
+    for level, tree in others:
         changed.extend(changed_files(product, tree, layers_of(device, state, level), active_layers))
-    parts = [tree / component.path for tree in trees for component in product.components]
-    return device.scanner.scan(device.scanner.old_files(parts, changed, swapped_at))
+    parts = [tree / component.path for _, tree in others for component in product.components]
+    old = device.scanner.old_files(parts, changed, swapped_at)
+    if product.graft == "overlay":
+        old = replace(old, pointers=grafted_paths(product))
+    return device.scanner.scan(old)
 
 
 def changed_files(product: Product, tree: Path, one: dict[str, Layer], other: dict[str, Layer]) -> list[Path]:

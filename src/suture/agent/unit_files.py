@@ -25,6 +25,26 @@ TimeoutStopSec=180
 WantedBy=multi-user.target
 """
 
+_GRAFT = """[Unit]
+Description=Suture: grafts of background security improvements, before the services that use them
+Documentation=man:systemd.special(7)
+DefaultDependencies=no
+After=local-fs.target
+RequiresMountsFor=/var/lib/suture
+Before=basic.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={python} -I -m suture graft restore
+UMask=0022
+TimeoutStartSec=180
+
+[Install]
+WantedBy=basic.target
+"""
+
 _ONCE = """[Unit]
 Description=Suture agent: one look for background security improvements
 Documentation=man:systemd.service(5)
@@ -64,10 +84,12 @@ def unit_files(python: str) -> dict[str, str]:
 
     Returns:
         ``suture-agent.service`` alone is enough; the timer and its service are for machines where nothing may stay.
+        ``suture-graft.service`` is for products with the graft `overlay`: their mounts end with the running system.
     """
     directory = "/etc/systemd/system"
     return {
         f"{directory}/suture-agent.service": _SERVICE.format(python=python),
+        f"{directory}/suture-graft.service": _GRAFT.format(python=python),
         f"{directory}/suture-look.service": _ONCE.format(python=python),
         f"{directory}/suture-look.timer": _TIMER,
     }

@@ -37,6 +37,7 @@ COMMANDS = {
     "policy": "suture.cli.policy",
     "product": "suture.cli.product",
     "agent": "suture.cli.agent",
+    "graft": "suture.cli.graft",
     "supervise": "suture.cli.supervise",
     "publisher": "suture.cli.publisher",
     "delta": "suture.cli.delta",

@@ -60,11 +60,13 @@ class FixedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
 ReleaseDetection = FileRelease | OsRelease | DpkgRelease | CommandRelease | FixedRelease
 
 
-class ProductComponent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A component and where it lies under the baseline's root."""
+class ProductComponent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A component and where it lies under the baseline's root. With `files` it is those files of a directory that it
+    shares with others, and each is grafted on its own (`overlay` alone can do that)."""
 
     name: _Name
     path: _RelativePath
+    files: Annotated[tuple[_RelativePath, ...], msgspec.Meta(max_length=100)] = ()
 
 
 class AllowedCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +100,8 @@ class ProductDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a vendor hands out. With `graft` ``switch``, programs reach the product through `pointer`, a symbolic link
-    that Suture swaps between `root` (the untouched baseline) and the versioned trees of its store."""
+    that Suture swaps between `root` (the untouched baseline) and the versioned trees of its store. With ``overlay``
+    they use the components' own paths, and there is no pointer."""
 
     format: Literal["suture-product/1"]
     product: _Name
@@ -110,7 +113,7 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repositories: Annotated[tuple[_Url, ...], msgspec.Meta(min_length=1, max_length=10)]
     first_root: Annotated[str, msgspec.Meta(pattern=DIGEST_PATTERN)]
     """Digest of the bytes of the repository's ``1.root.json``."""
-    graft: Literal["switch"] = "switch"
+    graft: Literal["switch", "overlay"] = "switch"
     pointer: _AbsolutePath | None = None
     architecture: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}$")] | None = None
     """Left out: the machine's own; ``any`` for products without native code."""

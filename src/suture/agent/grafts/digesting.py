@@ -78,18 +78,28 @@ def verify_component(tree: int, component_path: str, layer: Layer) -> None:
     names = names_of(component_path)
     try:
         with directory_beneath(tree, names) as component:
-            for entry in layer.entries:
-                problem = _problem_with(entry, component)
-                if problem:
-                    raise DigestMismatchError(f"cannot use the staged {component_path}/{entry.path}: {problem}")
-            for path in layer.removed:
-                if _is_there(path, component):
-                    raise DigestMismatchError(f"cannot use the staged {component_path}: {path} should be gone")
+            verify_opened(component, component_path, layer)
     except OSError as error:
         raise DigestMismatchError(f"cannot use the staged {component_path}: {error.strerror}") from error
 
 
-def _problem_with(entry: Entry, component: int) -> str:
+def verify_opened(component: int, component_path: str, layer: Layer, *, mode_bits: int = 0o7777) -> None:
+    """As `verify_component`, for a component's own descriptor.
+
+    Args:
+        component_path: what to call it in messages.
+        mode_bits: the bits of modes that must be the layer's; a graft that carries set-id bits leaves those out.
+    """
+    for entry in layer.entries:
+        problem = _problem_with(entry, component, mode_bits)
+        if problem:
+            raise DigestMismatchError(f"cannot use the staged {component_path}/{entry.path}: {problem}")
+    for path in layer.removed:
+        if _is_there(path, component):
+            raise DigestMismatchError(f"cannot use the staged {component_path}: {path} should be gone")
+
+
+def _problem_with(entry: Entry, component: int, mode_bits: int) -> str:
     *parents, name = names_of(entry.path)
     try:
         with directory_beneath(component, parents) as parent:
@@ -102,7 +112,7 @@ def _problem_with(entry: Entry, component: int) -> str:
             kind = stat.S_ISDIR if isinstance(entry, DirectoryEntry) else stat.S_ISREG
             if not kind(found.st_mode):
                 return f"it is no {entry.__class__.__name__.removesuffix('Entry').lower()}"
-            if stat.S_IMODE(found.st_mode) != int(entry.mode, 8):
+            if found.st_mode & mode_bits != int(entry.mode, 8):
                 return f"its mode is {stat.S_IMODE(found.st_mode):04o}, not {entry.mode}"
             if isinstance(entry, DirectoryEntry):
                 return ""

@@ -53,6 +53,12 @@ class SwitchGraft:
             return Path(product.root)
         return self._release(product, baseline_identity) / str(level) / _TREE
 
+    def trees(self, product: Product, baseline_identity: str) -> tuple[tuple[int, Path], ...]:
+        """Every tree that processes may have files of: the baseline's and the staged levels'."""
+        return tuple(
+            (one, self.tree(product, baseline_identity, one)) for one in (0, *self.levels(product, baseline_identity))
+        )
+
     def _release(self, product: Product, baseline_identity: str) -> Path:
         version, _, architecture = baseline_identity.rpartition("-")
         check_version(version)
@@ -243,11 +249,7 @@ class SwitchGraft:
         return (time.perf_counter() - began) * 1000
 
     def discard(self, product: Product, baseline_identity: str, level: int) -> None:
-        """Remove a staged level that is not current. Idempotent, and never half: it is renamed away first.
-
-        Raises:
-            RefusedError: programs see that level now.
-        """
+        """Remove a staged level; RefusedError for the current one. Idempotent, never half: it is renamed away first."""
         tree = self.tree(product, baseline_identity, level)
         if level == BASELINE_LEVEL or os.path.realpath(_pointer_of(product)) == os.path.realpath(tree):
             raise RefusedError(f"cannot discard level {level} of {product.product}: programs see it now")

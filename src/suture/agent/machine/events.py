@@ -111,6 +111,10 @@ class Started:
 
     now: str
     current: int
+    lasting: bool = True
+    """The graft outlives a restart of the machine; one that does not is made again without being judged anew."""
+    grafts_off: str = ""
+    """What keeps every graft off, for people."""
 
 
 @dataclass(frozen=True, slots=True)

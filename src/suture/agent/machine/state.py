@@ -41,6 +41,8 @@ class Kind(StrEnum):
     RECALL = "recall"
     ROLL_BACK = "roll-back"
     SUPERSEDE = "supersede"
+    RESTORE = "restore"
+    """Its graft ended with the running system, or gave way to a package manager: the same level is grafted again."""
 
 
 class Step(StrEnum):

@@ -21,6 +21,7 @@ LEFT_AS = {
     Kind.RECALL: LevelState.RECALLED,
     Kind.ROLL_BACK: LevelState.ROLLED_BACK,
     Kind.SUPERSEDE: LevelState.SUPERSEDED,
+    Kind.RESTORE: LevelState.ROLLED_BACK,
 }
 """What the level that was in place becomes when an operation grafts another one."""
 
@@ -136,7 +137,8 @@ def step_failed(state: ProductState, event: StepFailed) -> Outcome:
         return Outcome(state, (), (note,))
     if goes_up:
         return _retreat(state, operation, event, note)
-    if event.step is Step.CHECK or (event.step is Step.RESTART and event.declared and operation.level > 0):
+    restored = operation.kind is Kind.RESTORE  # it was judged when it was installed
+    if event.step is Step.CHECK or (event.step is Step.RESTART and event.declared and operation.level and not restored):
         return _retreat(state, operation, event, note)
     if event.step is Step.RESTART:
         # On the way down the bytes are already back; what still runs the old ones shows in the watch.

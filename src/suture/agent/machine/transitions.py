@@ -105,11 +105,23 @@ def _scanned(state: ProductState, event: Scanned) -> Outcome:
 
 def _started(state: ProductState, event: Started) -> Outcome:
     operation = state.operation
+    if event.grafts_off and (state.active or event.current):
+        alone = replace(_cancelled(state, event.now), operation=None)
+        return steps.begin(
+            alone, Kind.ROLL_BACK, 0, Step.GRAFT, event.now, reason="grafts-off", detail=event.grafts_off
+        )
     if operation is None:
         if event.current == state.active:
             return Outcome(state, (Scan(),) if state.watch is not None else ())
+        if not event.lasting:
+            return _restored(state, event.now)
         # Somebody moved the pointer behind our back: the journal's level is put back.
         return steps.begin(state, Kind.ROLL_BACK, state.active, Step.GRAFT, event.now, reason="pointer-moved")
+    if not event.lasting and event.current != state.active:
+        if operation.step is Step.FETCH:
+            return _restored(replace(_cancelled(state, event.now), operation=None), event.now)
+        if operation.step in (Step.RESTART, Step.CHECK):
+            operation = replace(operation, step=Step.GRAFT)
     operation = replace(operation, recoveries=operation.recoveries + 1)
     state = replace(state, operation=operation)
     note = Note(operation.level, "recovered", operation.step, "", f"try {operation.recoveries}")
@@ -120,6 +132,23 @@ def _started(state: ProductState, event: Started) -> Outcome:
         outcome = steps.step_failed(state, failed)
         return Outcome(outcome.state, outcome.instructions, (note, *outcome.notes))
     return Outcome(state, (DoStep(operation),), (note,))
+
+
+def _restored(state: ProductState, now: str) -> Outcome:
+    """Graft the journal's level again. Until then, and until it is proved anew, the device is exposed."""
+    record = state.record(state.active)
+    if record is not None and record.state in (LevelState.EFFECTIVE, LevelState.EFFECTIVE_OWN):
+        state = state.with_record(replace(record, state=LevelState.ACTIVATING, at=now))
+    return steps.begin(state, Kind.RESTORE, state.active, Step.GRAFT, now, reason="graft-gone")
+
+
+def _cancelled(state: ProductState, now: str) -> ProductState:
+    """Without its operation: what was being fetched or staged is offered again."""
+    operation = state.operation
+    record = state.record(operation.level) if operation is not None else None
+    if record is None or record.level == state.active or record.state not in (LevelState.FETCHING, LevelState.STAGED):
+        return state
+    return state.with_record(replace(record, state=LevelState.OFFERED, at=now, reason="cancelled"))
 
 
 def _baseline_changed(state: ProductState, event: BaselineChanged) -> Outcome:

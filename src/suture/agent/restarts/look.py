@@ -78,6 +78,11 @@ class Wanted:
         path = os.fsencode(text)
         return any(root == path or root.startswith(path.rstrip(b"/") + b"/") for root in self.roots)
 
+    def holds_pointer(self, text: str) -> bool:
+        """A product's root below which something has been grafted since."""
+        path = os.fsencode(text).rstrip(b"/") + b"/"
+        return any(pointer.startswith(path) for pointer in self.pointers)
+
 
 def how_it_uses(state: ProcessState, wanted: Wanted) -> str | None:
     """The strongest way in which a process uses old files, or None.
@@ -167,7 +172,8 @@ def _was_told(base: str, state: ProcessState, wanted: Wanted) -> str | None:
         name, _, value = assignment.partition(b"=")
         if name not in _LOADER_VARIABLES:
             continue
-        if name == _ROOT_VARIABLE and wanted.is_old_root(os.fsdecode(value)):
+        root = os.fsdecode(value) if name == _ROOT_VARIABLE else ""
+        if root and (wanted.is_old_root(root) or (is_older and wanted.holds_pointer(root))):
             return "started from the old files"
         for path in value.split(b":"):
             if path and (wanted.is_below(path) or (is_older and wanted.is_below_pointer(path))):

@@ -50,7 +50,7 @@ class ProcScanner:
             swapped_at: seconds since the epoch, of the latest swap.
         """
         roots = tuple(dict.fromkeys(Path(os.path.realpath(tree)) for tree in trees))
-        return KnownOldFiles(keys_of(changed), roots, swapped_at, tuple(changed))
+        return KnownOldFiles(keys_of(changed), roots, swapped_at, files=tuple(changed))
 
     def scan(self, old: OldFiles) -> ScanResult:
         """Look at every process until two looks in a row agree; where they never do, what either saw counts.
@@ -60,7 +60,7 @@ class ProcScanner:
         """
         began = time.perf_counter()
         pointers = pointers_to(self._state_directory, old.roots) if self._state_directory is not None else ()
-        wanted = Wanted.of(old, pointers)
+        wanted = Wanted.of(old, (*old.pointers, *pointers))
         before = result = self._look(wanted)
         for _ in range(_MOST_LOOKS):
             before, result = result, self._look(wanted)
@@ -93,7 +93,7 @@ class ProcScanner:
                 continue
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended
-            if how is None and found is not None and not state.is_zombie and _is_old(*found, wanted):
+            if how is None and found is not None and not state.is_zombie and _is_old(*found, state, wanted):
                 how = "started from the old files"
             if how is not None:
                 belongs_to = found[0].name if found is not None else unit_of(pid)
@@ -101,9 +101,12 @@ class ProcScanner:
         return ScanResult(tuple(users), tuple(sorted(unknown)))
 
 
-def _is_old(service: SupervisedState, worker_pid: int, wanted: Wanted) -> bool:
+def _is_old(service: SupervisedState, worker_pid: int, state: ProcessState, wanted: Wanted) -> bool:
     """The worker runs from an old root: it and its children do, whatever they did to their environment since."""
-    return service.root is not None and worker_pid == service.worker_pid and wanted.is_old_root(service.root)
+    if service.root is None or worker_pid != service.worker_pid:
+        return False
+    is_older = epoch_of_ticks(state.started) <= wanted.swapped_at
+    return wanted.is_old_root(service.root) or (is_older and wanted.holds_pointer(service.root))
 
 
 def _gist(result: ScanResult) -> tuple[frozenset[tuple[int, int, str]], tuple[int, ...]]:
