@@ -45,6 +45,9 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) ->
         time.sleep(0.02)
 
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
 class BootedContainer:
     """One container. `boot` it, `run` commands in it, `power_cut` or `reboot` it, always `close` it.
 
@@ -115,6 +118,8 @@ class BootedContainer:
         """
         began = time.monotonic()
         binds = [f"--bind={path}" for path in self.shared]
+        # Whatever lies on another mount, or below /tmp (which is the container's own), has to be handed in.
+        binds += [f"--bind-ro={path}" for path in sorted({str(CHECKOUT), sys.prefix, sys.base_prefix})]
         nspawn = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", f"--machine={self.name}"]
         nspawn += [
             f"--directory={self.root}",
