@@ -211,6 +211,7 @@ def _fits(words: str, length: float, seconds: float) -> bool:
 def _draw_device(axis: Any, line: TimeLine) -> None:
     _draw_marks(axis, line.device_marks, line.seconds, "Device", rows=4, top=0.9)
     axis.set_ylim(-0.42, 0.92)
+    axis.text(-0.008, 0.3, "grey: on its way", transform=axis.transAxes, ha="right", va="center", fontsize=8.5)
     _draw_bars(axis, line.device, -0.4, -0.04, line.seconds)
 
 
