@@ -9,10 +9,10 @@ from suture.agent.places import Places
 from suture.agent.products import ProductShelf
 from suture.agent.setting_changes import NAMES, Change, write_setting
 from suture.agent.settings import read_settings
-from suture.agent.statusfile import read_status, wake_agent
+from suture.agent.statusfile import wake_agent
 from suture.cli.places import places_from
 from suture.cli.printing import clean, paint, print_json, print_line, print_table
-from suture.core.errors import StorageError
+from suture.core.errors import SutureError
 from suture.wire.settings import EffectiveSettings, Source
 
 NAME = "settings"
@@ -95,11 +95,16 @@ def _in_force(places: Places, product: str | None) -> EffectiveSettings:
 
 
 def _wake(places: Places) -> bool:
+    """Bring the status file in line and wake a running agent."""
+    # Here, not above: `suture settings` alone needs neither the journal nor the doors.
+    from suture.agent.device import open_device
+    from suture.agent.report import refresh_status
+
     try:
-        status = read_status(places)
-    except StorageError:
+        with open_device(places) as device:
+            return wake_agent(refresh_status(device))
+    except SutureError:
         return False  # the setting is written; the agent reads it at its next look anyway
-    return status is not None and wake_agent(status)
 
 
 def _shown(value: object) -> str:

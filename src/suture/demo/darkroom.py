@@ -7,7 +7,6 @@ however it ends.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -21,7 +20,6 @@ from rich.console import Console
 from suture.core.errors import ServiceError, SutureError
 from suture.demo import stage as stages
 from suture.demo import wheels
-from suture.demo.apart import run_apart, unreadable_processes
 from suture.demo.cast import Cast
 from suture.demo.chapters import Chapters
 from suture.demo.commands import Commands
@@ -48,20 +46,6 @@ def main(words: list[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console = Console(highlight=False, soft_wrap=True, width=PIPE_COLUMNS)
-    try:
-        unreadable = unreadable_processes() if os.geteuid() == 0 else ()
-        if not unreadable:
-            return _play(out, console)
-        console.print(
-            f"Even root may not read {_plain(', '.join(unreadable))} here, and what is not read might use old files:\n"
-            "the demo runs in a process namespace of its own."
-        )
-        return run_apart(lambda: _play(out, console))
-    except SutureError as error:
-        return _failed(error, out, console)
-
-
-def _play(out: Path, console: Console) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _run(stages.clear_stage(out), console)
