@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import shutil
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 from suture.adapters.clock import SystemClock
 from suture.cli.main import main
 from suture.publisher.serving import RepositoryServer
+from suture.testing.ports import quiet_port
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -71,8 +71,7 @@ class ChainWorld:
         self.write_tree(self.baseline / "imaging", "1.0")
         self.write_tree(self.baseline / "codec", "1.0")
         self.release.write_text("1.0\n")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = quiet_port()
         describe = self.root / "describe.json"
         describe.write_text(
             json.dumps(

@@ -8,14 +8,15 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from command_device import CommandDevice, command_device
 
+from suture.agent.journal import open_journal
 from suture.agent.places import prepare
-from suture.agent.statusfile import write_status
+from suture.agent.report import AGENT_FACT, AgentProcess
 from suture.core.clock import parse_time
-from suture.wire.status import STATUS_FORMAT, Status
 
 _WAITS = (
     "import os, signal; signal.signal(signal.SIGUSR1, lambda *_: os._exit(7)); print(1, flush=True); signal.pause()"
@@ -125,10 +126,17 @@ def test_a_running_agent_is_woken_by_a_change(device: CommandDevice) -> None:
         assert agent.stdout is not None
         agent.stdout.readline()
         started = psutil.Process(agent.pid).create_time()
-        write_status(device.places, Status(STATUS_FORMAT, "2026-03-01T12:00:00Z", "0.1.0", agent.pid, started, ()))
+        with open_journal(device.places.journal) as journal:
+            journal.keep_fact("", AGENT_FACT, msgspec.json.encode(AgentProcess(agent.pid, started)))
         assert "agent was told" in device.run("settings", "set", "notify", "off").stdout
         assert agent.wait(10) == 7
     assert "agent was told" not in device.run("settings", "set", "notify", "on").stdout
+
+
+def test_a_change_shows_in_the_status_at_once(device: CommandDevice) -> None:
+    prepare(device.places)
+    device.run("settings", "set", "notify", "off")
+    assert device.places.status_file.exists()
 
 
 def test_a_broken_status_file_does_not_stop_a_change(device: CommandDevice) -> None:

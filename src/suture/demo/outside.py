@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import json
 import os
-import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +104,3 @@ def users_of(directory: Path) -> dict[int, int]:
         if count:
             users[pid] = count
     return users
-
-
-def free_port() -> int:
-    """A TCP port on the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from suture.core.errors import HostError, NotKnownError, ServiceError
 from suture.demo import wheels
-from suture.demo.outside import free_port
+from suture.testing.ports import quiet_port
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -153,7 +153,7 @@ def clear_stage(out: Path) -> Stage:
             shutil.rmtree(path)
         else:
             path.unlink()
-    stage = Stage(out, free_port(), free_port())
+    stage = Stage(out, quiet_port(), quiet_port())
     # A user's own device: where others cannot reach the product, processes of theirs cannot use its old files.
     (out / "device").mkdir(mode=0o755 if os.geteuid() == 0 else 0o700)
     for directory in (stage.logs, stage.trees, stage.installed, stage.configuration, stage.publisher):
