@@ -367,7 +367,7 @@ def test_200_processes_are_scanned_in_50_ms(yard: Yard) -> None:
         for sleeper in sleepers:
             sleeper.kill()
             sleeper.wait()
-    assert min(costs) < 100, costs  # two looks, each at 200 processes and more
+    assert min(costs) < 50, costs
 
 
 def test_a_unit_is_read_from_the_cgroup() -> None:

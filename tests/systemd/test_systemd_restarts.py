@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from booted_container import BootedContainer
 from unit_world import CannotBootError, Load, UnitWorld, talk, unit_world
+
+from suture.agent.restarts.scan import ProcScanner
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,6 +47,20 @@ def test_the_restart_contract_holds_for_real_units(container: BootedContainer) -
                          str(CHECKOUT / "tests/agent/test_restart_systemd.py"), seconds=120)  # fmt: skip
     assert "6 passed" in said, said
     assert "skipped" not in said, said
+
+
+def test_a_process_in_a_container_is_found_from_outside_and_is_no_unit_of_ours(world: UnitWorld) -> None:
+    """The twelfth of the scanner's scored cases (tests/agent/test_scan_scored.py)."""
+    process = int(world.container.show("darkroom.service", "MainPID"))
+    scanner = ProcScanner(None)
+    engine = world.baseline / "imaging/lib/engine.so"
+    users = scanner.scan(scanner.old_files([], [engine], time.time())).users
+    assert len(users) == 1
+    assert f"NSpid:\t{users[0].pid}\t{process}\n" in Path(f"/proc/{users[0].pid}/status").read_text()
+    belongs_to = users[0].belongs_to
+    assert belongs_to is not None
+    assert belongs_to.startswith(f"/{world.container.name}/"), "never the bare name of a unit that we might have too"
+    assert belongs_to.endswith("/system.slice/darkroom.service")
 
 
 def test_a_restart_under_load_fails_no_request_and_keeps_a_connection(world: UnitWorld) -> None:

@@ -68,6 +68,8 @@ class OldFiles:
     roots: tuple[Path, ...]
     swapped_at: float
     """Seconds since the epoch."""
+    active: tuple[tuple[Path, str], ...] = ()
+    """Files of the level in place and their digests: whoever maps one must map exactly these bytes."""
     pointers: tuple[Path, ...] = ()
     """Paths that showed the old files until then: who began before and was told of one may have read them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +29,11 @@ def layers_of(device: Device, state: ProductState, level: int) -> dict[str, Laye
     return {} if manifest is None else {change.name: change.layer for change in manifest.components}
 
 
-def find_users(device: Device, product: Product, state: ProductState, *, active: int) -> ScanResult:
-    """Processes that use files which differ between any other tree and the tree of `active`."""
+def find_users(
+    device: Device, product: Product, state: ProductState, *, active: int, prove: bool = False
+) -> ScanResult:
+    """Processes that use files which differ between any other tree and the tree of `active`; with `prove` also those
+    that map files of the active one whose bytes are not the manifest's."""
     swapped_at = state.watch.swapped_at if state.watch is not None else 0.0
     others = [(level, tree) for level, tree in device.graft.trees(product, state.baseline) if level != active]
     if not others:
@@ -43,7 +47,19 @@ def find_users(device: Device, product: Product, state: ProductState, *, active:
     old = device.scanner.old_files(parts, changed, swapped_at)
     if product.graft == "overlay":
         old = replace(old, pointers=grafted_paths(product))
+    if prove:
+        old = replace(old, active=tuple(_signed_files(device, product, state, active)))
     return device.scanner.scan(old)
+
+
+def _signed_files(device: Device, product: Product, state: ProductState, level: int) -> Iterator[tuple[Path, str]]:
+    """The level's changed files where processes find them, with the manifest's digests."""
+    tree = device.graft.tree(product, state.baseline, level)
+    for name, layer in layers_of(device, state, level).items():
+        part = next(component.path for component in product.components if component.name == name)
+        for entry in layer.files():
+            for home in dict.fromkeys((tree, Path(product.root)) if product.graft == "overlay" else (tree,)):
+                yield Path(os.path.realpath(home / part)) / entry.path, entry.digest
 
 
 def changed_files(product: Product, tree: Path, one: dict[str, Layer], other: dict[str, Layer]) -> list[Path]:
@@ -62,7 +78,7 @@ def changed_files(product: Product, tree: Path, one: dict[str, Layer], other: di
 
 def look(device: Device, product: Product, state: ProductState) -> tuple[Scanned, ScanResult]:
     """Scan, and say it as the machine's event."""
-    result = find_users(device, product, state, active=state.active)
+    result = find_users(device, product, state, active=state.active, prove=True)
     unknown = len(result.unknown)
     if unknown and not device.is_root and not others_could_use(Path(product.root)):
         unknown = 0

@@ -13,6 +13,7 @@ from suture.agent.supervisor_state import SupervisedState, read_state, state_dir
 from suture.core.errors import SutureError
 
 _MAXIMUM_SERVICES = 1000
+_UNITS = (".service", ".scope", ".socket")
 _DEEPEST = 64
 """Of a chain of parents; deeper ones are cut, as a loop could only come from pids reused in mid-scan."""
 
@@ -57,17 +58,37 @@ def read_supervised(state_directory: Path) -> Supervised:
 
 
 def unit_of(pid: int) -> str | None:
-    """The systemd unit of a process from /proc/PID/cgroup: cgroup v2's line, else the one named systemd."""
+    """The unit that a process belongs to, of the service manager that this agent may ask: the system's for root, else
+    the user's own. A process of another manager (a container's, another session's) belongs to the unit that holds that
+    manager; where none does, to its control group, whose path begins with ``/`` and is no unit's name.
+    """
+    path = _control_group(pid)
+    manager = _control_group(1).removesuffix("/init.scope")
+    if path.startswith(f"{manager}/"):
+        path = path[len(manager) :]
+    parts = [part for part in path.split("/") if part]
+    own = f"user@{os.geteuid()}.service"
+    if os.geteuid() != 0 and own in parts:
+        parts = parts[parts.index(own) + 1 :]
+    for part in parts:
+        if part.endswith(_UNITS):
+            return part
+        if not part.endswith(".slice"):
+            break  # no group that our manager made
+    return path if any(part.endswith(_UNITS) for part in parts) else None
+
+
+def _control_group(pid: int) -> str:
+    """A process's path from /proc/PID/cgroup: version 2's line, else the one named systemd; empty where it ended."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
             lines = file.read(65536).splitlines()
     except OSError:
-        return None
+        return ""
     path = ""
     for line in lines:
         if line.startswith("0::") and len(line) > len("0::/"):
             path = line[3:]
         elif ":name=systemd:" in line and not path:
             path = line.split(":", 2)[2]
-    units = [part for part in path.split("/") if part.endswith((".service", ".scope", ".socket"))]
-    return units[-1] if units else None
+    return path

@@ -15,6 +15,7 @@ from suture.agent.restarts.map_keys import Key, stat_key
 
 _LONGEST_TEXT_BYTES = 2 << 20
 """ARG_MAX's usual value: arguments and environment together."""
+_MOST_DIRECTORIES = 16
 _ROOT_VARIABLE = b"SUTURE_PRODUCT_ROOT"
 _LOADER_VARIABLES = frozenset(
     {
@@ -43,6 +44,7 @@ class Wanted:
         keys: old files as maps and stat name them. inodes: their inodes as maps spells them, a quick first filter.
         roots: old roots. pointers: links that led to one of them until the swap.
         swapped_at: seconds since the epoch.
+        active: files of the level in place, whose mappings are to be kept for proof.
     """
 
     keys: frozenset[Key]
@@ -51,6 +53,7 @@ class Wanted:
     roots: tuple[bytes, ...]
     pointers: tuple[bytes, ...]
     swapped_at: float
+    active: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, old: OldFiles, pointers: tuple[Path, ...]) -> Wanted:
@@ -63,6 +66,7 @@ class Wanted:
             roots=tuple(os.fsencode(root) for root in old.roots),
             pointers=tuple(os.fsencode(pointer) for pointer in pointers),
             swapped_at=old.swapped_at,
+            active=_directories_of([os.fsencode(path) for path, _ in old.active]),
         )
 
     def is_below(self, path: bytes) -> bool:
@@ -84,8 +88,21 @@ class Wanted:
         return any(pointer.startswith(path) for pointer in self.pointers)
 
 
-def how_it_uses(state: ProcessState, wanted: Wanted) -> str | None:
+def _directories_of(paths: list[bytes]) -> tuple[bytes, ...]:
+    """A few directories that hold all the paths: a filter, so rather too high up than too many."""
+    found = {os.path.dirname(path) for path in paths}
+    while len(found) > _MOST_DIRECTORIES:
+        found = {os.path.dirname(path) for path in found}
+    return tuple(sorted(found))
+
+
+def how_it_uses(state: ProcessState, wanted: Wanted, mappings: dict[int, bytes] | None = None) -> str | None:
     """The strongest way in which a process uses old files, or None.
+
+    Args:
+        state: the process.
+        wanted: what to look for.
+        mappings: gets its /proc/PID/maps where that may name a file of the level in place.
 
     Raises:
         PermissionError: it may not be inspected. FileNotFoundError, ProcessLookupError: it ended.
@@ -96,7 +113,10 @@ def how_it_uses(state: ProcessState, wanted: Wanted) -> str | None:
         if thread is None:
             return None
         base = f"/proc/{state.pid}/task/{thread}"
-    if _maps(base, wanted):
+    data = _read_all(f"{base}/maps", 64 << 20)
+    if mappings is not None and any(name in data for name in wanted.active):
+        mappings[state.pid] = data
+    if _maps(data, wanted):
         return "mapped"
     for link, how in (("exe", "runs from the old files"), ("cwd", "working directory"), ("root", "root directory")):
         if wanted.is_below(_read_link(f"{base}/{link}")):
@@ -129,8 +149,7 @@ def _read_all(path: str, bound: int) -> bytes:
         os.close(descriptor)
 
 
-def _maps(base: str, wanted: Wanted) -> bool:
-    data = _read_all(f"{base}/maps", 64 << 20)
+def _maps(data: bytes, wanted: Wanted) -> bool:
     if not wanted.inodes or not any(inode in data for inode in wanted.inodes):
         return False
     for line in data.split(b"\n"):

@@ -1,7 +1,8 @@
 """Who still uses old files: mapped, open, run from, or read once by a process that will read more from the same place.
 
 It only looks. A process that cannot be inspected is counted, never assumed to be innocent; processes that end meanwhile
-are fine; and one look proves nothing, so it looks until two looks agree.
+are fine; and one look proves nothing, so it looks until two looks agree. The second passes over those that were clean
+and have done nothing since: to come by old bytes, a process must run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from suture.agent.restarts.belonging import Supervised, read_supervised, unit_of
 from suture.agent.restarts.clearing import still_unknown
 from suture.agent.restarts.look import Wanted, how_it_uses
 from suture.agent.restarts.map_keys import keys_of
+from suture.agent.restarts.mapped import MappedDigests
 from suture.agent.restarts.pointers import pointers_to
 from suture.agent.supervisor_state import SupervisedState
 
@@ -31,6 +33,14 @@ class KnownOldFiles(OldFiles):
     files: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What looks so far saw: by pid, who was clean and how it stood then, and mappings of the level in place."""
+
+    clean: dict[int, tuple[object, ...]]
+    mappings: dict[int, bytes]
+
+
 class ProcScanner:
     """Behind `suture.agent.doors.Scanner`, on proc(5).
 
@@ -40,6 +50,7 @@ class ProcScanner:
 
     def __init__(self, state_directory: Path | None = None) -> None:
         self._state_directory = state_directory
+        self._digests = MappedDigests()
 
     def old_files(self, trees: Sequence[Path], changed: Sequence[Path], swapped_at: float) -> OldFiles:
         """What to look for.
@@ -61,19 +72,36 @@ class ProcScanner:
         began = time.perf_counter()
         pointers = pointers_to(self._state_directory, old.roots) if self._state_directory is not None else ()
         wanted = Wanted.of(old, (*old.pointers, *pointers))
-        before = result = self._look(wanted)
+        seen = _Seen({}, {})
+        before = result = self._look(wanted, seen)
         for _ in range(_MOST_LOOKS):
-            before, result = result, self._look(wanted)
+            before, result = result, self._look(wanted, seen)
             if _gist(before) == _gist(result):
                 break
+            seen.clean.clear()
         else:
             users = {(user.pid, user.started): user for user in (*before.users, *result.users)}
             result = ScanResult(tuple(users.values()), tuple(sorted({*before.unknown, *result.unknown})))
         files = old.files if isinstance(old, KnownOldFiles) else ()
         unknown = still_unknown(result.unknown, files, wanted)
-        return ScanResult(result.users, unknown, (time.perf_counter() - began) * 1000)
+        milliseconds = (time.perf_counter() - began) * 1000
+        return ScanResult((*result.users, *self._wrong(old, seen, result)), unknown, milliseconds)
 
-    def _look(self, wanted: Wanted) -> ScanResult:
+    def _wrong(self, old: OldFiles, seen: _Seen, result: ScanResult) -> list[User]:
+        """Who maps files of the level in place that are not what was signed."""
+        if not old.active:
+            return []
+        users = {user.pid for user in result.users}
+        wrong = self._digests.wrong(seen.mappings.items(), dict(old.active))
+        states = {pid: read_process(pid) for pid in wrong if pid not in users}
+        how = "mapped bytes that are not the level's"
+        return [
+            User(pid, epoch_of_ticks(state.started), state.name, how, unit_of(pid))
+            for pid, state in states.items()
+            if state is not None
+        ]
+
+    def _look(self, wanted: Wanted, seen: _Seen) -> ScanResult:
         supervised = read_supervised(self._state_directory) if self._state_directory is not None else Supervised({})
         processes: dict[int, ProcessState] = {}
         for pid in every_pid():
@@ -86,9 +114,12 @@ class ProcScanner:
             if pid == os.getpid():
                 continue
             found = supervised.service_of(pid, processes)
+            clean, identity = seen.clean.get(pid), (state.started, state.name, state.parent, *state.footprint)
+            seen.clean[pid] = identity
             try:
-                how = how_it_uses(state, wanted)
+                how = None if clean == identity else how_it_uses(state, wanted, seen.mappings)
             except PermissionError:
+                del seen.clean[pid]
                 unknown.append(pid)
                 continue
             except (FileNotFoundError, ProcessLookupError):
@@ -96,6 +127,7 @@ class ProcScanner:
             if how is None and found is not None and not state.is_zombie and _is_old(*found, state, wanted):
                 how = "started from the old files"
             if how is not None:
+                del seen.clean[pid]
                 belongs_to = found[0].name if found is not None else unit_of(pid)
                 users.append(User(pid, epoch_of_ticks(state.started), state.name, how, belongs_to))
         return ScanResult(tuple(users), tuple(sorted(unknown)))
