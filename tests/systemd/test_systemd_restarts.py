@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import subprocess
 import sys
@@ -174,3 +175,20 @@ def test_the_preview_says_what_will_restart_and_changes_nothing(world: UnitWorld
     finally:
         world.container.run("pkill", "-x", "tail")
         editor.wait()
+
+
+def test_evidence_is_kept_before_a_restart_for_an_exploited_cve_and_only_then(world: UnitWorld) -> None:
+    world.suture("settings", "set", "capture", "on")
+    world.publish_unit(1, "1.1")
+    world.suture("agent", "once")
+    assert world.container.try_run("test", "-e", "/var/lib/suture/evidence")[0] == 1, "nobody is known to exploit it"
+    process = world.ask_unit()[1]
+    world.publish_unit(2, "1.2", "--known-exploited")
+    world.suture("agent", "once")
+    world.wait_for_level(2)
+    kept = world.container.run("sh", "-c", "cat /var/lib/suture/evidence/*/evidence.json")
+    evidence = json.loads(kept)
+    old = hashlib.sha256((world.root / "new-1/imaging/lib/engine.so").read_bytes()).hexdigest()
+    assert (process, f"sha256:{old}") in {(one["pid"], one["digest"]) for one in evidence["mapped"]}
+    assert "Started darkroom.service" in evidence["logs"]["darkroom.service"]
+    assert world.container.run("stat", "--format=%a", "/var/lib/suture/evidence").strip() == "700"

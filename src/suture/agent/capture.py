@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from suture.adapters.files import make_directory, write_file
-from suture.adapters.process import epoch_of_ticks, every_pid, read_process, run_bounded
+from suture.adapters.process import epoch_of_ticks, every_pid, owner_of, read_process, run_bounded
 from suture.agent.device import Device
 from suture.agent.doors import ScanResult
 from suture.agent.machine.state import Operation
@@ -147,17 +147,19 @@ def _processes(hows: dict[int, str], budget: _Budget) -> Iterable[SeenProcess]:
             continue
         if budget.seconds() <= 0 or budget.bytes <= 0:
             return
-        try:
-            words = (
-                Path(f"/proc/{pid}/cmdline").read_bytes()[:_LONGEST_WORDS].replace(b"\0", b" ").decode(errors="replace")
-            )
-            user: int | None = os.stat(f"/proc/{pid}").st_uid
-        except OSError:
-            words, user = "", None
+        words, user = _read_words(pid), owner_of(pid)
         files = tuple(budget.take(one) for one in _open_files(pid)) if pid in hows else ()
         started = epoch_of_ticks(state.started)
         yield SeenProcess(pid, state.parent, user, state.name, started, budget.take(words), hows.get(pid, ""), files)
         budget.bytes -= 160
+
+
+def _read_words(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(_LONGEST_WORDS).replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _open_files(pid: int) -> list[str]:
