@@ -26,7 +26,8 @@ from suture.adapters.clock import SystemClock
 from suture.adapters.fetch import Deadline, Fetcher
 from suture.adapters.fetch_answers import StatusError, TooLongError
 from suture.adapters.tuf_metadata import HISTORY, MetadataDirectory, files_of
-from suture.adapters.tuf_refresh import Refresh, SignedTarget, Source
+from suture.adapters.tuf_reading import SignedTarget
+from suture.adapters.tuf_refresh import Refresh, Source
 from suture.adapters.tuf_targets import download_target, has_target
 from suture.core.errors import DigestMismatchError, NetworkError, NotKnownError, SutureError, UnreachableError
 

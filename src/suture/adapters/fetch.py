@@ -21,6 +21,7 @@ from suture.adapters.fetch_connection import (
     Traffic,
     trusted_authorities,
 )
+from suture.adapters.fetch_files import is_file_address, read_address, stream_address
 from suture.core.clock import Clock
 from suture.core.errors import UnreachableError
 from suture.core.limits import KIB, SLOWEST_BYTES_PER_SECOND
@@ -65,7 +66,7 @@ class Fetcher:
         """Fetch a small file whole.
 
         Args:
-            url: absolute, http or https.
+            url: absolute: http, https, or ``file:///`` (never compared, always read).
             maximum_bytes: hard bound of the body.
             deadline: shared with other requests of the same job.
             known: validators of the copy at hand; with them the answer may be 304 (RFC 9110 §13).
@@ -76,6 +77,9 @@ class Fetcher:
             SlowError: the deadline or the slowest speed was passed.
             UnreachableError: no connection, a broken one, a truncated body, an unwanted encoding.
         """
+        if is_file_address(url):
+            deadline.remaining()
+            return Answer(read_address(url, maximum_bytes), Validators())
         headers = {}
         if known is not None and known.etag:
             headers["If-None-Match"] = known.etag
@@ -115,6 +119,9 @@ class Fetcher:
         Raises:
             NetworkError: as `get`; what was written stays for the next try.
         """
+        if is_file_address(url):
+            stream_address(url, size=size, offset=offset, deadline=deadline, write=write)
+            return ""
         headers = {"Range": f"bytes={offset}-{size - 1}"} if offset else {}
         if offset and if_range:
             headers["If-Range"] = if_range

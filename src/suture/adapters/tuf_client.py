@@ -17,6 +17,7 @@ from suture.adapters.fetch import Deadline, Fetcher, Traffic
 from suture.adapters.fetch_answers import Answer
 from suture.adapters.files import exclusive_lock
 from suture.adapters.tuf_addresses import first_good
+from suture.adapters.tuf_first_root import fetch_first_root
 from suture.adapters.tuf_held import Held, TrustDirectory
 from suture.adapters.tuf_judgement import Question, judge
 from suture.adapters.tuf_memory import PollAnswer, fresh_answer, held_answer, held_index, keep_verdict
@@ -27,7 +28,6 @@ from suture.core.errors import (
     DigestMismatchError,
     InputError,
     RepositoryError,
-    SignatureError,
     SutureError,
 )
 from suture.core.limits import (
@@ -40,13 +40,13 @@ from suture.trust.freshness import ROOT, TIMESTAMP, verify_freshness
 from suture.trust.paths import check_target_path
 
 if TYPE_CHECKING:
-    from suture.adapters.tuf_refresh import Refresh, SignedTarget
+    from suture.adapters.tuf_reading import SignedTarget
+    from suture.adapters.tuf_refresh import Refresh
 
 __all__ = ["PollAnswer", "RepositoryClient"]
 
 _Result = TypeVar("_Result")
 _MAXIMUM_TIMESTAMP_BYTES = 16_384
-_MAXIMUM_ROOT_BYTES = 512_000
 
 
 class RepositoryClient:
@@ -226,14 +226,7 @@ class RepositoryClient:
         kept = self._directory.read_first_root()
         if kept is not None and digest_bytes(kept) == self._first_root_digest:
             return kept
-        url = f"{base}/metadata/1.root.json"
-        body = self._fetcher.get(url, maximum_bytes=_MAXIMUM_ROOT_BYTES, deadline=deadline).body or b""
-        if digest_bytes(body) != self._first_root_digest:
-            raise SignatureError(
-                f"cannot trust {base}: its first root is {digest_bytes(body)}, pinned is {self._first_root_digest}",
-                advice="check that the product file is the one that the vendor hands out now",
-            )
-        return body
+        return fetch_first_root(self._fetcher, base, self._first_root_digest, deadline)
 
     def _held(self) -> Held | None:
         """The last good poll, if it was for this release: another release's role was never loaded."""

@@ -29,7 +29,8 @@ from suture.trust.paths import index_path, release_role, rollout_path, rollout_r
 from suture.trust.verdicts import empty_index, parse_index, parse_rollout, verify_index_growth
 
 if TYPE_CHECKING:
-    from suture.adapters.tuf_refresh import Refresh, SignedTarget
+    from suture.adapters.tuf_reading import SignedTarget
+    from suture.adapters.tuf_refresh import Refresh
 
 Read = Callable[["SignedTarget"], bytes]
 """Fetches a target whole and verifies it against its entry."""

@@ -14,7 +14,8 @@ from urllib.parse import quote
 from suture.adapters.fetch import Deadline, Fetcher
 from suture.adapters.files import exclusive_lock, host_errors, make_directory, read_file, write_file
 from suture.adapters.tuf_metadata import HISTORY, MAXIMUM_METADATA_BYTES, MetadataDirectory, files_of, role_file
-from suture.adapters.tuf_refresh import GENERAL_DELEGATIONS, Refresh, SignedTarget, Source, read_from
+from suture.adapters.tuf_reading import SignedTarget
+from suture.adapters.tuf_refresh import GENERAL_DELEGATIONS, Refresh, Source, read_from
 from suture.adapters.tuf_targets import download_target, has_target
 from suture.adapters.tuf_workflow import run_workflow
 from suture.core.clock import Clock

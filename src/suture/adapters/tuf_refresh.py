@@ -11,27 +11,22 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
 
 from tuf.api import exceptions as tuf_errors
-from tuf.api.metadata import Metadata, Root, Targets  # type: ignore[attr-defined]  # re-exported without __all__
+from tuf.api.metadata import Root  # type: ignore[attr-defined]  # re-exported without __all__
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
 from suture.adapters.fetch import Deadline, Fetcher
 from suture.adapters.fetch_answers import StatusError, TooLongError
-from suture.adapters.files import read_file
 from suture.adapters.tuf_errors import our_errors
 from suture.adapters.tuf_metadata import MAXIMUM_METADATA_BYTES, role_file
-from suture.core.canonical import canonical_json
-from suture.core.clock import format_time
-from suture.core.digests import Digest, digest_bytes
+from suture.adapters.tuf_reading import SignedTarget, VerifiedMetadata, signed_target
 from suture.core.errors import NetworkError, RepositoryError
-from suture.trust.freshness import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, LoadedRole
+from suture.trust.freshness import ROOT, TIMESTAMP
 
 MAXIMUM_TIMESTAMP_BYTES = 16_384
 """python-tuf's default. A timestamp with three signatures is 1 kB."""
@@ -73,30 +68,12 @@ def read_nothing(url: str, _: int) -> bytes:
     raise StatusError(f"cannot read {url} without network", 404)
 
 
-@dataclass(frozen=True, slots=True)
-class SignedTarget:
-    """What the signed metadata says of one target: its length in bytes, its digest, and where it lies."""
-
-    path: str
-    length: int
-    digest: str
-    url_path: str
-
-
-def _signed_target(path: str, length: int, digest: str, *, consistent: bool) -> SignedTarget:
-    directory, _, name = path.rpartition("/")
-    # Consistent snapshots: TUF specification §6.2 and §5.7.3, the digest goes before the file's name.
-    name = f"{digest.partition(':')[2]}.{quote(name)}" if consistent else quote(name)
-    return SignedTarget(path, length, digest, f"{quote(directory)}/{name}" if directory else name)
-
-
 class _TufFetcher(FetcherInterface):
     """Our fetcher in python-tuf's words. Bodies stay in memory (python-tuf itself would use $TMPDIR)."""
 
-    def __init__(self, read: Callable[[str, int], bytes]) -> None:
+    def __init__(self, read: Callable[[str, int], bytes], bodies: dict[str, bytes]) -> None:
         self._read = read
-        self.bodies: dict[str, bytes] = {}
-        """What this refresh has read, by file name: to tell when a role expired that ngclient would not load."""
+        self._bodies = bodies
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         yield self.download_bytes(url, MAXIMUM_METADATA_BYTES)
@@ -114,11 +91,11 @@ class _TufFetcher(FetcherInterface):
             raise tuf_errors.DownloadLengthMismatchError(error.message) from error
         except NetworkError as error:
             raise tuf_errors.DownloadError(error.message) from error
-        self.bodies[url.rpartition("/")[2]] = body
+        self._bodies[url.rpartition("/")[2]] = body
         return body
 
 
-class Refresh:
+class Refresh(VerifiedMetadata):
     """One run of the TUF client workflow in a private directory. `tuf_workflow` makes, runs and adopts it.
 
     Args:
@@ -131,10 +108,9 @@ class Refresh:
     def __init__(
         self, working: Path, first_root: bytes, source: Source, *, max_delegations: int = DEVICE_DELEGATIONS
     ) -> None:
-        self._working = working
+        super().__init__(working)
         self._source = source
-        self._tuf_fetcher = _TufFetcher(self._read)
-        self._is_consistent = True
+        self._tuf_fetcher = _TufFetcher(self._read, self._bodies)
         self._is_closed = False
         config = UpdaterConfig(
             max_delegations=max_delegations,
@@ -145,7 +121,7 @@ class Refresh:
             self._updater = Updater(
                 str(working), source.metadata_url, fetcher=self._tuf_fetcher, config=config, bootstrap=first_root
             )
-            self._root = self._newest_root()
+            self.root = self._newest_root()
 
     def run(self) -> None:
         """TUF specification §5.3 to §5.6: root, timestamp, snapshot, targets.
@@ -157,7 +133,7 @@ class Refresh:
             try:
                 self._updater.refresh()
             finally:
-                self._root = self._newest_root()
+                self.root = self._newest_root()
         root = self._parsed(ROOT)
         self._is_consistent = root is None or not isinstance(root.signed, Root) or bool(root.signed.consistent_snapshot)
 
@@ -181,43 +157,11 @@ class Refresh:
         digest = target.hashes[kind]
         if not re.fullmatch(f"[0-9a-f]{{{2 * hashlib.new(kind).digest_size}}}", digest):
             raise RepositoryError(f"cannot use {path}: {digest[:80]!r} is no {kind} digest")
-        return _signed_target(path, target.length, f"{kind}:{digest}", consistent=self._is_consistent)
+        return signed_target(path, target.length, f"{kind}:{digest}", consistent=self._is_consistent)
 
     def close(self) -> None:
         """The private directory goes; from here on only roles that are loaded answer."""
         self._is_closed = True
-
-    @property
-    def root(self) -> Path:
-        """The newest root that was verified, a file in the private directory."""
-        return self._root
-
-    def loaded(self, role: str) -> LoadedRole | None:
-        """What stands of a role in the directory, or None: not there, or not signed by whom its delegator names now.
-
-        The signatures are verified again, since a file may be left from an earlier run under keys that were rotated.
-        """
-        metadata = self._parsed(role)
-        if metadata is None or not self._is_signed(role, metadata):
-            return None
-        signed = metadata.signed
-        return LoadedRole(role, signed.version, format_time(signed.expires), self._keys(role))
-
-    def delegates(self, role: str) -> bool:
-        """Whether the top-level targets role delegates to `role`."""
-        metadata = self._parsed(TARGETS)
-        delegations = (
-            metadata.signed.delegations if metadata is not None and isinstance(metadata.signed, Targets) else None
-        )
-        return delegations is not None and role in (delegations.roles or {})
-
-    def expired_since(self, role: str) -> datetime | None:
-        """The expiry of a role that ngclient refused as expired (it had verified its signatures before that)."""
-        names = [name for name in self._tuf_fetcher.bodies if name.endswith("." + role_file(role))]
-        if not names:
-            return None
-        with our_errors(f"read the {role} metadata"):
-            return Metadata[Targets].from_bytes(self._tuf_fetcher.bodies[names[-1]]).signed.expires
 
     def _read(self, url: str, maximum_bytes: int) -> bytes:
         if self._is_closed:
@@ -228,30 +172,3 @@ class Refresh:
 
     def _newest_root(self) -> Path:
         return self._working / (self._working / role_file(ROOT)).readlink()  # as ngclient keeps it
-
-    def _parsed(self, role: str) -> Metadata[Root] | Metadata[Targets] | None:
-        path = self._root if role == ROOT else self._working / role_file(role)
-        if not path.is_file():
-            return None
-        data = read_file(path, maximum_bytes=MAXIMUM_METADATA_BYTES)
-        with our_errors(f"read the {role} metadata"):
-            return Metadata.from_bytes(data)
-
-    def _delegator(self, role: str) -> Metadata[Root] | Metadata[Targets]:
-        delegator = self._parsed(ROOT if role in (ROOT, TIMESTAMP, SNAPSHOT, TARGETS) else TARGETS)
-        if delegator is None:
-            raise RepositoryError(f"cannot tell who signs the {role} metadata")
-        return delegator
-
-    def _is_signed(self, role: str, metadata: Metadata[Root] | Metadata[Targets]) -> bool:
-        try:
-            self._delegator(role).signed.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
-        except (tuf_errors.UnsignedMetadataError, ValueError):
-            return False
-        return True
-
-    def _keys(self, role: str) -> Digest:
-        """A digest over who may sign `role`, as its delegator says now."""
-        with our_errors(f"tell who signs the {role} metadata"):
-            delegation = self._delegator(role).signed.get_delegated_role(role)
-        return digest_bytes(canonical_json([sorted(delegation.keyids), delegation.threshold]))

@@ -45,6 +45,7 @@ FIELDS = (
     "store_quota_mib",
     "capture",
     "crash_rollback",
+    "mirrors",
 )
 _OWN_DEFAULTS = Settings(
     automatic_install=True,
@@ -55,6 +56,7 @@ _OWN_DEFAULTS = Settings(
     store_quota_mib=DEFAULT_STORE_QUOTA_MIB,
     capture=False,
     crash_rollback=False,
+    mirrors=(),
 )
 _WEAKER_THAN_POLICY = (Source.ADMINISTRATOR, Source.USER, Source.PRODUCT)
 

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -199,15 +200,18 @@ def _client(device: Device, product: Product, baseline: str, clock: Clock) -> Re
     known = msgspec.json.decode(index, type=Index) if index is not None else None
     if known is not None and known.baseline != baseline:
         known = None
+    mirrors = device.settings(product).mirrors
     return RepositoryClient(
         product.product,
         baseline,
         Path(device.places.trust(product.product)),
-        product.repositories,
+        (*mirrors, *product.repositories),
         Digest(product.first_root),
         msgspec.json.decode(floors, type=Floors) if floors is not None else Floors(),
         clock,
         known_index=known,
+        # Who wrote the settings chose these hosts, so they may be plain http: paths are all that a listener learns.
+        allow_http_hosts={urlsplit(address).hostname or "" for address in mirrors},
     )
 
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "supervise": "suture.cli.supervise",
     "publisher": "suture.cli.publisher",
     "delta": "suture.cli.delta",
+    "mirror": "suture.cli.mirror",
     "tuf-client": "suture.cli.tuf_client",
 }
 """Every command and its module, in the order in which `suture --help` shows them."""

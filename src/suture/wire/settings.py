@@ -16,6 +16,8 @@ from suture.core.limits import DEFAULT_STORE_QUOTA_MIB
 SETTINGS_FORMAT = "suture-settings/1"
 POLICY_FORMAT = "suture-policy/1"
 
+MIRROR_PATTERN = r"^(?:https?://[0-9A-Za-z.:\[\]-]+(?:/[0-9A-Za-z.+_~%/-]*)?|file:///[0-9A-Za-z.+_~%/-]+)$"
+
 MAXIMUM_POSTPONE_SECONDS = 30 * 86400
 """No source can put an improvement off for longer: what postpones for ever is the off switch, which says so."""
 
@@ -23,6 +25,9 @@ _Seconds = Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)]
 _Mebibytes = Annotated[int, msgspec.Meta(ge=1, le=16 * 1024 * 1024)]
 _Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
 _Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+_Mirrors = Annotated[
+    tuple[Annotated[str, msgspec.Meta(pattern=MIRROR_PATTERN, max_length=500)], ...], msgspec.Meta(max_length=10)
+]
 _UnitOrService = Annotated[str, msgspec.Meta(pattern=f"{NAME_PATTERN}|{UNIT_PATTERN}")]
 
 
@@ -48,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
         removal_allowed: people may remove an improvement.
         store_quota_mib: how much the staged levels of the device may take, in MiB.
         capture: keep evidence of what ran before a restart that a known-exploited CVE asks for.
+        mirrors: addresses of the product's repository to ask before the product file's own, ``http://`` of a LAN and
+            ``file:///`` of a stick too; trusted no more than the vendor's host.
         crash_rollback: let crashes alone take a level back although it fixes a known-exploited CVE.
     """
 
@@ -60,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
     store_quota_mib: _Mebibytes | None = None
     capture: bool | None = None
     crash_rollback: bool | None = None
+    mirrors: _Mirrors | None = None
 
 
 class SettingsFile(Settings, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True, omit_defaults=True):
@@ -106,5 +114,6 @@ class EffectiveSettings(msgspec.Struct, frozen=True):
     capture: bool = False
     crash_rollback: bool = False
     never_restart: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
     organisation: str = ""
     notes: tuple[str, ...] = ()
