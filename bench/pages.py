@@ -100,7 +100,7 @@ def no_change_poll(result: Mapping[str, Any]) -> tuple[str, str]:
 def status_time(result: Mapping[str, Any]) -> tuple[str, str]:
     """Table and picture."""
     rows = [
-        (way, f"{row['median_milliseconds']:g}", f"{row['p90_milliseconds']:g}", f"{row['least_milliseconds']:g}")
+        (way, *(f"{row[f'{key}_milliseconds']:g}" for key in ("median", "p90", "least", "median_cpu")))
         for way, row in result["ways"].items()
     ]
     words = (
@@ -118,7 +118,7 @@ def status_time(result: Mapping[str, Any]) -> tuple[str, str]:
         for way, row in result["ways"].items()
     ]
     picture = draw_bars("suture status", [Panel("median wall time", bars)], label_width=150)
-    return words + table(("command", "median ms", "90 % under ms", "least ms"), rows), picture
+    return words + table(("command", "median ms", "90 % under ms", "least ms", "CPU, median ms"), rows), picture
 
 
 def swap_under_opens(result: Mapping[str, Any]) -> tuple[str, str]:

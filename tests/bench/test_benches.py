@@ -53,7 +53,7 @@ def test_status_time_keeps_medians(tmp_path: Path) -> None:
     result = run_bench("status_time", tmp_path, "--rounds", "2")
     assert {"python -c pass", "suture status", "suture status --json"} <= set(result["ways"])
     for row in result["ways"].values():
-        assert set(row) == {"median_milliseconds", "p90_milliseconds", "least_milliseconds"}
+        assert set(row) == {"median_milliseconds", "p90_milliseconds", "least_milliseconds", "median_cpu_milliseconds"}
 
 
 def test_swap_under_opens_sees_no_failed_open(tmp_path: Path) -> None:
