@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from attack_world import World
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "agent"))  # chain_world: a whole vendor and a whole device
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 from publisher_workshop import Bench, snapshot
 
 from suture.core.errors import SigningDueError
+from suture.publisher.metrics import metrics_text
+from suture.publisher.refreshing import RoleLife
 
 
 class LateClock:
@@ -118,3 +120,33 @@ def test_the_online_key_alone_can_neither_release_nor_recall(bench: Bench) -> No
     bench.build("--level", "2", "--replace")
     bench.refused("release", "2", *bench.online, code="not-known")
     bench.refused("recall", "1", "--reason", "bad", *bench.online, code="not-known")
+
+
+def test_metrics_say_when_each_role_ends_and_what_is_due(tmp_path: Path) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    lives = [
+        RoleLife("timestamp", False, 7, now + timedelta(days=6), 6.0, False),
+        RoleLife('odd"role', True, 2, now + timedelta(days=100), 100.0, True),
+    ]
+    text = metrics_text("darkroom", lives, now)
+    assert 'suture_role_due{product="darkroom",role="timestamp",keys="online"} 0\n' in text
+    assert 'suture_role_due{product="darkroom",role="odd\\"role",keys="offline"} 1\n' in text
+    seconds = int((now + timedelta(days=6)).timestamp())
+    assert (
+        f'suture_role_expires_timestamp_seconds{{product="darkroom",role="timestamp",keys="online"}} {seconds}' in text
+    )
+    assert text.endswith(f'suture_refreshed_timestamp_seconds{{product="darkroom"}} {int(now.timestamp())}\n')
+    assert len([line for line in text.splitlines() if line.startswith("# TYPE")]) == 4
+
+
+def test_refresh_shouts_by_exit_code_and_metric_when_an_offline_role_is_due(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "suture.prom"
+    bench.good("refresh", *bench.online, "--metrics", str(file))
+    assert "} 1\n" not in file.read_text().partition("suture_role_version")[0].partition("suture_role_due")[2]
+    late(monkeypatch, 200)
+    assert bench.run("refresh", *bench.online, "--metrics", str(file)).code == SigningDueError.exit_code
+    due = [line for line in file.read_text().splitlines() if line.startswith("suture_role_due") and line.endswith(" 1")]
+    assert len(due) == 3
+    assert all('keys="offline"' in line for line in due)

@@ -7,7 +7,7 @@ import msgspec
 from suture.agent.device import Device
 from suture.agent.machine.choice import known_bad, obstacles
 from suture.agent.machine.exposure import known_fixes
-from suture.agent.machine.state import Holder, LevelRecord, LevelState, ProductState
+from suture.agent.machine.state import CRASHING, Holder, LevelRecord, LevelState, ProductState
 from suture.agent.reboot import REBOOT_REQUIRED
 from suture.agent.statusfile import write_status
 from suture.core.errors import SutureError
@@ -156,6 +156,8 @@ def why(state: ProductState, settings: EffectiveSettings, trust: TrustStatus, no
     if state.watch is not None and not state.watch.clean and operation is None:
         reasons.extend(_watch_reasons(state))
     for record in reversed(state.levels):
+        if record.reason == CRASHING:
+            reasons.append(_crash_reason(state, record))
         if record.level <= state.active:
             continue
         bad = known_bad(record)
@@ -163,13 +165,41 @@ def why(state: ProductState, settings: EffectiveSettings, trust: TrustStatus, no
         for obstacle in (bad,) if bad is not None else obstacles(state, record, settings, now):
             text = f"({letters_of(record.level)}) is not installed: {obstacle.text}"
             reasons.append(Reason(code=obstacle.code, text=text, since=record.at, source=obstacle.source))
-    if trust.state not in ("none", "changed", "never"):
+    stale = _stale_trust(trust, now)
+    if stale is not None:
+        reasons.append(stale)
+    elif trust.state not in ("none", "changed", "never"):
         since = trust.last_success or trust.last_poll or now
         reasons.append(Reason(code=trust.state, text=trust.detail, since=since, source="repository"))
     if trust.rollout:
         text = f"the publisher's rollout document: {trust.rollout}"
         reasons.append(Reason(code="rollout", text=text, since=trust.last_poll or now, source="publisher"))
     return tuple(reasons)
+
+
+def _crash_reason(state: ProductState, record: LevelRecord) -> Reason:
+    """Crashes took a level back, and its CVEs are open again; or they did not, and somebody should know."""
+    if record.level == state.active:
+        text = f"{record.detail} since level {record.level} is in place; it stays, since it closes an exploited hole"
+        return Reason(code=CRASHING, text=text, since=record.at, source="device")
+    cves = ", ".join(fix.cve for fix in record.fixes) or "what it fixes"
+    text = f"{cves}: open again, since level {record.level} was taken back ({record.detail}); tried again by itself"
+    return Reason(code="re-exposed", text=text, since=record.at, source="device")
+
+
+def _stale_trust(trust: TrustStatus, now: str) -> Reason | None:
+    """Signed metadata that has expired, whether a poll said so or nobody could be asked since."""
+    lapsed = trust.expires is not None and trust.expires <= now
+    if trust.state != "expired" and not lapsed:
+        return None
+    since = (trust.expires if lapsed else None) or trust.last_poll or now
+    text = (
+        f"stale trust: what the publisher signed expired at {since}; nothing new is installed until it signs again, "
+        "what is installed stays, and `suture remove` works as ever"
+    )
+    if trust.state != "expired" or not lapsed:
+        text += f" ({trust.detail})" if trust.detail else ""
+    return Reason(code="stale-trust", text=text, since=since, source="repository")
 
 
 def _watch_reasons(state: ProductState) -> list[Reason]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from suture.adapters.files import write_file
 from suture.cli.printing import print_json, print_line
 from suture.cli.publishing.desk_arguments import add_passphrases, add_workshop, desk_from
 from suture.core.clock import format_time
 from suture.core.errors import SigningDueError
+from suture.publisher.metrics import metrics_text
 from suture.publisher.refreshing import refresh
 
 NAME = "refresh"
@@ -19,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_workshop(parser)
     parser.add_argument("--force", action="store_true", help="sign again whatever is left of their life")
     parser.add_argument("--offline", action="store_true", help="the offline roles too (needs their keys)")
+    parser.add_argument("--metrics", type=Path, metavar="FILE", help="write every role's life here, for Prometheus")
     add_passphrases(parser)
 
 
@@ -26,7 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Sign what is due; an exit code other than 0 where an offline role is."""
     with desk_from(arguments, "refresh") as desk:
         change, lives = refresh(desk, force=arguments.force, offline=arguments.offline)
-    due = [life for life in lives if life.offline and life.is_due]
+        if arguments.metrics is not None:
+            text = metrics_text(desk.settings.product, lives, desk.now)
+            write_file(arguments.metrics, text.encode(), mode=0o644)
+    due = [life for life in lives if life.is_due]
     if arguments.json:
         print_json(
             {
