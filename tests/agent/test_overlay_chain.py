@@ -1,4 +1,4 @@
-"""The whole chain with the overlay graft, as root, in a mount namespace of its own: programs keep the product's paths."""
+"""The whole chain with the overlay graft, as root, in a private mount namespace: programs keep the product's paths."""
 
 from __future__ import annotations
 

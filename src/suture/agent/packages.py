@@ -15,8 +15,12 @@ from suture.adapters.files import exclusive_lock, host_errors, make_directory, w
 from suture.agent.commands import Session
 from suture.agent.device import Device
 from suture.agent.executor import Executor
+from suture.agent.machine.events import GaveWay
+from suture.agent.machine.transitions import handle
 from suture.agent.package_marker import mark, unmark
 from suture.agent.places import SYSTEM_PLACES, Places
+from suture.agent.product_rules import grafted_paths
+from suture.agent.report import refresh_status
 from suture.core.errors import BaselineMismatchError, BusyError, NotKnownError, SutureError
 from suture.wire.product import Product
 
@@ -89,12 +93,16 @@ def give_way(device: Device, say: Say) -> int:
                 state = device.journal.load(product.product)
                 if state is None or device.graft.current(product, state.baseline) == 0:
                     continue
+                if state.active:
+                    event = GaveWay(device.now(), f"{manager.name} ({manager.pid})")
+                    device.journal.commit(handle(state, event), device.now())
                 device.graft.swap(product, state.baseline, 0)
                 given += 1
                 say(f"{product.product}: its graft gives way to {manager.name} ({manager.pid})")
             except SutureError as error:
                 say(f"{product.product}: {error.message}")
                 failure = failure or error
+        refresh_status(device)
     if failure is not None:
         raise failure
     return given
@@ -114,12 +122,16 @@ def come_back(device: Device, say: Say) -> None:
 
 def _come_back(device: Device, product: Product, say: Say) -> None:
     before = device.journal.load(product.product)
-    if before is None or (before.active == 0 and before.operation is None):
+    if before is None:
         return
     try:
         session = Session(device, product)  # another release: it supersedes here already
     except NotKnownError as error:
-        _supersede(device, product, f"none ({error.message})")
+        if any(path.exists() for path in grafted_paths(product)):
+            # apt unpacks and configures in two calls: in between, no release is installed.
+            say(f"{product.product}: {error.message}; it stays as it is until that can be told")
+            return
+        _supersede(device, product, "none: its files are gone")
     else:
         change = _change_beneath(device, product)
         if change:
@@ -127,9 +139,9 @@ def _come_back(device: Device, product: Product, say: Say) -> None:
         else:
             session.recover()
     after = device.journal.load(product.product)
-    active = after.active if after is not None else 0
-    words = f"level {active} is grafted again" if active else f"level {before.active} is superseded"
-    say(f"{product.product}: {words}")
+    if after is not None and before.active:
+        words = f"level {after.active} is grafted again" if after.active else f"level {before.active} is superseded"
+        say(f"{product.product}: {words}")
 
 
 def _change_beneath(device: Device, product: Product) -> str:

@@ -22,10 +22,12 @@ class NothingRuns:
 
     def restart(self, name: str, *, deadline_seconds: float, ran_before: bool = False) -> RestartOutcome:
         """Raises NotKnownError."""
+        del deadline_seconds, ran_before
         raise NotKnownError(f"cannot restart {name} while the machine starts")
 
     def reload(self, name: str, *, deadline_seconds: float) -> RestartOutcome:
         """Raises NotKnownError."""
+        del deadline_seconds
         raise NotKnownError(f"cannot reload {name} while the machine starts")
 
     def is_running(self, name: str) -> bool:

@@ -29,7 +29,15 @@ from suture.adapters.mounts import (
     new_overlay_of_paths,
 )
 from suture.agent.grafts.beneath import directory_beneath, names_of
-from suture.agent.grafts.overlay_place import TREE, attach_at, made_place, opened, remove_place
+from suture.agent.grafts.overlay_place import (
+    TREE,
+    attach_at,
+    made_place,
+    mounted_in,
+    opened,
+    remove_place,
+    sweep_places,
+)
 from suture.wire.product import Product, ProductComponent
 
 _BARE = "baseline"
@@ -77,9 +85,11 @@ class HiddenTrees:
         """Those that exist, by level and age, without the baseline's."""
         found: list[HiddenTree] = []
         place = self._place(product, baseline_identity)
+        mounted = mounted_in(place)
         for name in sorted(os.listdir(place)) if place.is_dir() else ():
-            match = _NAME.fullmatch(name)
-            if match is not None:
+            match, parts = _NAME.fullmatch(name), [place / name / TREE / one.path for one in product.components]
+            # One that somebody unmounted shows an empty directory: it counts as none.
+            if match is not None and all(str(part) in mounted for part in parts if part.exists()):
                 found.append(HiddenTree(int(match.group(1)), int(match.group(2)), place / name / TREE))
         return tuple(sorted(found, key=lambda one: (one.level, one.number)))
 
@@ -210,12 +220,18 @@ class HiddenTrees:
         """Take a level's trees away. Idempotent."""
         place = self._place(product, baseline_identity)
         with host_errors(f"drop the mounts of level {level}"):
+            if not place.parent.is_dir():
+                return
             for name in os.listdir(place) if place.is_dir() else ():
                 if name.partition(".")[0] == str(level):
                     remove_place(place / name)
-            others = place.parent.iterdir() if place.is_dir() else ()
-            if not any(_NAME.fullmatch(one.name) for other in others if other.name != _BARE for one in other.iterdir()):
-                remove_place(place.parent)
+            if place.is_dir() and not os.listdir(place):
+                place.rmdir()
+            if [one.name for one in place.parent.iterdir()] == [_BARE]:
+                remove_place(place.parent / _BARE / "0.0")
+                sweep_places(place.parent / _BARE)
+                (place.parent / _BARE).rmdir()
+                place.parent.rmdir()
 
     def sweep(self, is_staged: Callable[[str, str, int], bool]) -> None:
         """Take away what a crash left half-made, and the trees of levels that are no longer in the store.
@@ -226,11 +242,12 @@ class HiddenTrees:
         if not self._directory.is_dir():
             return
         with host_errors("sweep the grafts' mounts"):
-            for place in sorted(self._directory.glob("*/*/*")):
-                match = _NAME.fullmatch(place.name)
-                identity, product = place.parent.name, place.parent.parent.name
-                if match is None or (int(match.group(1)) and not is_staged(product, identity, int(match.group(1)))):
-                    remove_place(place)
+            for release in sorted(self._directory.glob("*/*")):
+                sweep_places(release)
+                for place in sorted(release.iterdir()):
+                    level = int(place.name.partition(".")[0])
+                    if level and not is_staged(release.parent.name, release.name, level):
+                        remove_place(place)
 
 
 def _parents_of(product: Product) -> list[str]:

@@ -17,6 +17,7 @@ from suture.core.errors import StorageError
 
 TREE = "tree"
 _HIDDEN = "suture-hidden"
+_LEFT = (".new", ".old")
 
 
 @contextlib.contextmanager
@@ -41,9 +42,16 @@ def made_place(directory: Path, place: Path) -> Iterator[Path]:
 
 
 def remove_place(place: Path) -> None:
-    """Detach what is mounted below, all of it read-only, then remove the directories, which hold nothing else."""
+    """Detach what is mounted below, all of it read-only, then remove the directories, which hold nothing else.
+
+    Never half: it is renamed away first, and `sweep_places` finds what a crash leaves. Idempotent.
+    """
     if not place.is_dir():
         return
+    if not place.name.endswith(_LEFT):
+        leaving = place.with_name(f"{place.name}.old")
+        remove_place(leaving)
+        place = place.rename(leaving)
     points = [Path(one.point) for one in mounts()]
     for point in sorted((one for one in points if place in one.parents), key=lambda one: -len(one.parts)):
         with opened(point) as descriptor:
@@ -51,6 +59,20 @@ def remove_place(place: Path) -> None:
     if any(place in Path(one.point).parents for one in mounts()):
         raise StorageError(f"cannot remove {place}: something is mounted below it")
     shutil.rmtree(place)
+
+
+def sweep_places(directory: Path) -> None:
+    """Remove what a crash left half-made or half-removed in a directory of places."""
+    for place in sorted(directory.iterdir()):
+        if place.name.endswith(_LEFT):
+            remove_place(place)
+
+
+def mounted_in(directory: Path) -> frozenset[str]:
+    """Where grafts' file systems are mounted below a directory."""
+    return frozenset(
+        one.point for one in mounts() if one.source.startswith("suture:") and directory in Path(one.point).parents
+    )
 
 
 def _ready(directory: Path) -> None:

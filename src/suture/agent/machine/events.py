@@ -125,6 +125,14 @@ class BaselineChanged:
     new_baseline: str
 
 
+@dataclass(frozen=True, slots=True)
+class GaveWay:
+    """The graft is about to give way to a package manager: until it is made again, the baseline's files are seen."""
+
+    now: str
+    to: str
+
+
 Event = (
     Polled
     | Considered
@@ -136,4 +144,5 @@ Event = (
     | Scanned
     | Started
     | BaselineChanged
+    | GaveWay
 )

@@ -11,6 +11,7 @@ from suture.agent.machine.events import (
     BaselineChanged,
     Considered,
     Event,
+    GaveWay,
     HoldAsked,
     InstallAsked,
     Polled,
@@ -69,6 +70,9 @@ def _dispatch(state: ProductState, event: Event) -> Outcome:
             return _started(state, event)
         case BaselineChanged():
             return _baseline_changed(state, event)
+        case GaveWay():
+            note = Note(state.active, "gave-way", LevelState.ACTIVATING, "", event.to)
+            return Outcome(_exposed_again(state, event.now), (), (note,))
     assert_never(event)
 
 
@@ -136,10 +140,17 @@ def _started(state: ProductState, event: Started) -> Outcome:
 
 def _restored(state: ProductState, now: str) -> Outcome:
     """Graft the journal's level again. Until then, and until it is proved anew, the device is exposed."""
-    record = state.record(state.active)
-    if record is not None and record.state in (LevelState.EFFECTIVE, LevelState.EFFECTIVE_OWN):
-        state = state.with_record(replace(record, state=LevelState.ACTIVATING, at=now))
+    state = _exposed_again(state, now)
     return steps.begin(state, Kind.RESTORE, state.active, Step.GRAFT, now, reason="graft-gone")
+
+
+def _exposed_again(state: ProductState, now: str) -> ProductState:
+    record = state.record(state.active)
+    if record is None or state.watch is None:
+        return state
+    state = replace(state, watch=replace(state.watch, clean=False, since=now))
+    in_effect = record.state in (LevelState.EFFECTIVE, LevelState.EFFECTIVE_OWN)
+    return state.with_record(replace(record, state=LevelState.ACTIVATING, at=now)) if in_effect else state
 
 
 def _cancelled(state: ProductState, now: str) -> ProductState:
