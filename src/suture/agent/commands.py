@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from suture.agent.crash_watch import look_for_crashes
 from suture.agent.device import Device
 from suture.agent.executor import Executor
 from suture.agent.machine.events import (
@@ -76,6 +77,7 @@ class Session:
 
     def visit(self, *, may_start: bool) -> None:
         """Ask the repository and do what follows. Errors of the network and of trust are raised after being kept."""
+        self.watch_crashes()
         with self._open_visit() as visit:
             self._fetch_all(visit, self._orphan())
             event = visit.ask(may_start=may_start)
@@ -135,8 +137,15 @@ class Session:
 
     def consider(self) -> Operation | None:
         """Look again at what is known: settings changed, or a back-off ended. A fetch that follows needs a visit."""
+        self.watch_crashes()
         now, settings = self.device.now(), self.device.settings(self.product)
         return self.tell(lambda _: Considered(now, settings))
+
+    def watch_crashes(self) -> None:
+        """Tell the machine of services that crash since the level in place came."""
+        event = look_for_crashes(self.device, self.product, self.state())
+        if event is not None:
+            self.tell(lambda _: event)
 
     def recover(self) -> None:
         """Finish what a crash left."""

@@ -21,6 +21,7 @@ import psutil
 
 from suture.adapters.files import exclusive_lock
 from suture.agent.commands import Session
+from suture.agent.crash_watch import is_in_grace
 from suture.agent.device import Device
 from suture.agent.machine.state import ProductState
 from suture.agent.notices import notice_of, send_notice
@@ -180,7 +181,8 @@ class Agent:
         state = self.device.journal.load(product.product)
         if state is None:
             return False
-        return state.operation is not None or (state.watch is not None and not state.watch.clean)
+        unproved = state.watch is not None and not state.watch.clean
+        return state.operation is not None or unproved or is_in_grace(self.device, state)
 
     def _seconds_to_next(self) -> float:
         now = self.device.clock.monotonic()

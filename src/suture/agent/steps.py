@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from suture.adapters.files import host_errors
+from suture.agent.crash_watch import note_crashes
 from suture.agent.device import Device
 from suture.agent.eligibility import verify_eligible
 from suture.agent.machine.events import StepFailed
@@ -145,6 +146,7 @@ class StepRunner:
             swapped = self.device.graft.current(self.product, state.baseline) == operation.level
             if operation.kind in (Kind.INSTALL, Kind.RECALL) and not swapped:
                 self._look_before(manifest, operation.number)
+                note_crashes(self.device, self.product, operation.level)
         milliseconds = self.device.graft.swap(self.product, state.baseline, operation.level)
         self.measure(swap_milliseconds=milliseconds)
         return time.time()

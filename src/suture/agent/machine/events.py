@@ -95,6 +95,17 @@ class StepFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Crashing:
+    """Services crash since `level` came and did not before. Counters alone, so never a reason for quarantine;
+    `takes_back` is false where the level closes a hole that is being exploited and no setting says otherwise."""
+
+    now: str
+    level: int
+    detail: str
+    takes_back: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Scanned:
     """Who still uses files of other trees than the active one's."""
 
@@ -141,6 +152,7 @@ Event = (
     | HoldAsked
     | StepDone
     | StepFailed
+    | Crashing
     | Scanned
     | Started
     | BaselineChanged

@@ -55,6 +55,10 @@ class Step(StrEnum):
     CHECK = "check"
 
 
+CRASHING = "crashing"
+"""The reason of a level during which services crash that did not before."""
+
+
 class FixedCve(msgspec.Struct, frozen=True):
     """A CVE that a level fixes."""
 
@@ -86,6 +90,8 @@ class LevelRecord(msgspec.Struct, frozen=True):
     quarantined: bool = False
     attempts: int = 0
     retry_at: str | None = None
+    crashes: int = 0
+    """How often it was taken back for crashes alone; it makes the back-off longer and is forgotten by no success."""
     offered: bool = False
     not_offered: str = ""
     staged_here: bool = False

@@ -7,9 +7,9 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from suture.agent.machine.choice import best_held, known_bad
-from suture.agent.machine.events import StepDone, StepFailed
+from suture.agent.machine.events import Crashing, StepDone, StepFailed
 from suture.agent.machine.instructions import DoStep, Note, Outcome, Scan
-from suture.agent.machine.state import IN_PLACE, Kind, LevelState, Operation, ProductState, Step, Watch
+from suture.agent.machine.state import CRASHING, IN_PLACE, Kind, LevelState, Operation, ProductState, Step, Watch
 from suture.core.clock import format_time, parse_time
 
 FIRST_BACK_OFF_SECONDS = 60
@@ -166,6 +166,27 @@ def _retreat(state: ProductState, operation: Operation, event: StepFailed, note:
         target = 0
     return begin(
         state, Kind.ROLL_BACK, target, Step.GRAFT, event.now, reason=event.code, detail=event.detail, notes=(note,)
+    )
+
+
+def crashing(state: ProductState, event: Crashing) -> Outcome:
+    """Take the level back for a while, longer each time, and say that its CVEs are open again; or only say it."""
+    record = state.record(event.level)
+    if record is None or state.active != event.level or state.operation is not None:
+        return Outcome(state)
+    record = replace(record, reason=CRASHING, detail=event.detail)
+    if not event.takes_back:
+        return Outcome(state.with_record(record), (), (Note(event.level, CRASHING, record.state, "", event.detail),))
+    crashes = record.crashes + 1
+    retry_at = back_off_end(event.now, crashes, passing=True)
+    record = replace(record, state=LevelState.ROLLED_BACK, at=event.now, crashes=crashes, retry_at=retry_at)
+    state = state.with_record(record)
+    last = state.record(state.last_good)
+    held = state.last_good == 0 or (last is not None and last.staged_here and known_bad(last) is None)
+    target = state.last_good if held and state.last_good != event.level else best_held(state, besides=event.level)
+    note = Note(event.level, "re-exposed", LevelState.ROLLED_BACK, CRASHING, event.detail)
+    return begin(
+        state, Kind.ROLL_BACK, target, Step.GRAFT, event.now, reason=CRASHING, detail=event.detail, notes=(note,)
     )
 
 

@@ -10,6 +10,7 @@ from suture.agent.machine import asked, polled, steps
 from suture.agent.machine.events import (
     BaselineChanged,
     Considered,
+    Crashing,
     Event,
     GaveWay,
     HoldAsked,
@@ -64,6 +65,8 @@ def _dispatch(state: ProductState, event: Event) -> Outcome:
             return steps.step_done(state, event)
         case StepFailed():
             return steps.step_failed(state, event)
+        case Crashing():
+            return steps.crashing(state, event)
         case Scanned():
             return _scanned(state, event)
         case Started():

@@ -17,7 +17,10 @@ from suture.core.identifiers import check_unit
 
 _BOOTED = "/run/systemd/system"
 """sd_booted(3)."""
-_PROPERTIES = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ActiveEnterTimestampMonotonic"
+_PROPERTIES = (
+    "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,"
+    "ActiveEnterTimestampMonotonic,ExecMainExitTimestampMonotonic"
+)
 _ASK_SECONDS = 10.0
 _LOOK_SECONDS = 0.02
 _RUNS = frozenset({"active", "reloading", "activating"})
@@ -35,6 +38,8 @@ class UnitState:
     result: str
     entered: int
     """Microseconds since boot when it became active."""
+    exited: int = 0
+    """Microseconds since boot when a main process of it last ended."""
 
 
 class SystemdRestarter:
@@ -135,6 +140,7 @@ class SystemdRestarter:
             restarts=_number(said.get("NRestarts")),
             result=said.get("Result", ""),
             entered=_number(said.get("ActiveEnterTimestampMonotonic")),
+            exited=_number(said.get("ExecMainExitTimestampMonotonic")),
         )
         if not state.loaded and state.active in ("inactive", "unknown"):
             raise NotKnownError(f"cannot find the unit {name}: systemd has not loaded it")
