@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from suture.adapters.clock import SystemClock
 from suture.adapters.fetch import Deadline, Fetcher, StatusError, TooLongError, Validators
 from suture.adapters.fetch_address import split_address
+from suture.adapters.fetch_gzip import unzipped
 from suture.core.errors import InputError, SlowError, UnreachableError
 from suture.testing.certificates import server_context, write_certificate
 from suture.testing.http_server import Fault, RepositoryServer, serve
@@ -164,6 +166,36 @@ def test_an_encoding_that_was_not_asked_for_is_refused(server: RepositoryServer,
     server.set_fault("/small", Fault.GZIP)
     with pytest.raises(UnreachableError, match="gzip"):
         get(fetcher, f"{server.url}/small")
+
+
+def test_gzip_is_unpacked_within_the_bound_and_compared_by_its_own_etag(
+    server: RepositoryServer, fetcher: Fetcher, tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_bytes(b"a line of text\n" * 1000)
+    server.compress()
+    first = fetcher.get(f"{server.url}/text", maximum_bytes=15_000, deadline=Deadline(CLOCK, 5))
+    assert first.body == b"a line of text\n" * 1000
+    assert server.log[-1].body_bytes < 200
+    again = fetcher.get(f"{server.url}/text", maximum_bytes=15_000, deadline=Deadline(CLOCK, 5), known=first.validators)
+    assert again.body is None
+    assert server.connections == 1
+    with pytest.raises(TooLongError):
+        get(fetcher, f"{server.url}/text", maximum_bytes=14_999)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "trailing", "junk", "flipped"])
+def test_a_gzip_body_that_is_not_whole_is_no_body(spoil: str) -> None:
+    packed = gzip.compress(os.urandom(3000))
+    spoilt = {
+        "cut": packed[:-1],
+        "trailing": packed + b"x",
+        "junk": b"junk" * 100,
+        "flipped": packed[:1500] + bytes([packed[1500] ^ 1]) + packed[1501:],
+    }[spoil]
+    for size in (1, 100, len(spoilt)):
+        chunks = iter([spoilt[start : start + size] for start in range(0, len(spoilt), size)])
+        with pytest.raises(UnreachableError):
+            b"".join(unzipped("x", chunks, 10_000))
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_opened_again_once(tmp_path: Path, fetcher: Fetcher) -> None:

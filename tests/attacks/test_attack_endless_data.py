@@ -28,6 +28,17 @@ def test_an_endless_answer_is_cut_off(world: World, fault: Fault, pattern: str) 
     assert world.poll().changed
 
 
+def test_a_gzip_bomb_is_cut_off_at_the_bound_of_what_it_unpacks_to(world: World) -> None:
+    file = world.repository.directory / "metadata/timestamp.json"
+    file.write_bytes(b" " * 50_000_000)
+    world.server.compress()
+    client = world.client()
+    with client, pytest.raises(UnreachableError, match="longer than 16,384 bytes"):
+        client.poll()
+    assert client.traffic.bytes_received < 100_000
+    assert world.trusted_files() == {}
+
+
 def test_an_endless_patch_stops_at_its_signed_size(world: World, tmp_path: Path) -> None:
     path = patch_path("darkroom", "1.0-x86_64", 2, "imaging", 0)
     world.repository.publish(2, MANIFEST_2, [(path, b"p" * 1000)])

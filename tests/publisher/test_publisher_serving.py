@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import signal
@@ -45,6 +46,22 @@ def ask(
     client.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     response = client.getresponse()
     return response.status, response.read(), {name.lower(): value for name, value in response.getheaders()}
+
+
+@pytest.mark.slow
+def test_json_is_compressed_for_those_who_ask_and_has_an_etag_of_its_own(bench: Bench) -> None:
+    root = (bench.workshop / "repository/metadata/1.root.json").read_bytes()
+    with serving(bench) as (url, _), connection(url) as client:
+        _, plain, whole = ask(client, "/metadata/1.root.json")
+        _, packed, headers = ask(client, "/metadata/1.root.json", Accept_Encoding="gzip")
+        assert (plain, gzip.decompress(packed)) == (root, root)
+        assert "content-encoding" not in whole
+        assert (headers["content-encoding"], headers["vary"]) == ("gzip", "Accept-Encoding")
+        assert headers["etag"] != whole["etag"]
+        answer = ask(client, "/metadata/1.root.json", Accept_Encoding="gzip", If_None_Match=headers["etag"])
+        assert (answer[0], answer[1]) == (304, b"")
+        status, part, _ = ask(client, "/metadata/1.root.json", Accept_Encoding="gzip", Range="bytes=0-9")
+        assert (status, part) == (206, root[:10])
 
 
 @pytest.mark.slow

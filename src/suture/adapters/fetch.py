@@ -22,6 +22,7 @@ from suture.adapters.fetch_connection import (
     trusted_authorities,
 )
 from suture.adapters.fetch_files import is_file_address, read_address, stream_address
+from suture.adapters.fetch_gzip import unzipped
 from suture.core.clock import Clock
 from suture.core.errors import UnreachableError
 from suture.core.limits import KIB, SLOWEST_BYTES_PER_SECOND
@@ -85,13 +86,17 @@ class Fetcher:
             headers["If-None-Match"] = known.etag
         elif known is not None and known.last_modified:
             headers["If-Modified-Since"] = known.last_modified
-        response = self._request(url, headers, maximum_bytes, deadline)
-        if response.status == 304 and headers and known is not None:
+        asked = bool(headers)
+        # JSON shrinks to a third; large metadata of products with many releases to a twentieth (docs/scale.md).
+        response = self._request(url, {**headers, "Accept-Encoding": "gzip"}, maximum_bytes, deadline)
+        if response.status == 304 and asked and known is not None:
             self._drain(url, response)
             return Answer(None, known)
-        self._expect(url, response, (200,))
-        body = b"".join(self._chunks(url, response, maximum_bytes))
-        return Answer(body, _validators(response))
+        self._expect(url, response, (200,), encodings=("gzip",))
+        chunks = self._chunks(url, response, maximum_bytes)
+        if _encoding(response) == "gzip":
+            chunks = unzipped(url, chunks, maximum_bytes)
+        return Answer(b"".join(chunks), _validators(response))
 
     def download(
         self,
@@ -185,10 +190,15 @@ class Fetcher:
         self._connections[origin] = connection
         return connection
 
-    def _expect(self, url: str, response: http.client.HTTPResponse, statuses: tuple[int, ...]) -> None:
-        status = response.status
-        encoding = response.getheader("Content-Encoding", "identity").strip().lower()
-        if status in statuses and encoding in ("", "identity"):
+    def _expect(
+        self,
+        url: str,
+        response: http.client.HTTPResponse,
+        statuses: tuple[int, ...],
+        encodings: tuple[str, ...] = (),
+    ) -> None:
+        status, encoding = response.status, _encoding(response)
+        if status in statuses and encoding in ("", "identity", *encodings):
             return
         if response.length is not None and response.length <= _SMALL_BYTES:
             self._drain(url, response)  # an error page is read away, so that its connection can be used again
@@ -244,6 +254,10 @@ def _validators(response: http.client.HTTPResponse) -> Validators:
         etag=_printable(response.getheader("ETag", "")),
         last_modified=_printable(response.getheader("Last-Modified", "")),
     )
+
+
+def _encoding(response: http.client.HTTPResponse) -> str:
+    return response.getheader("Content-Encoding", "identity").strip().lower()
 
 
 def _printable(value: str) -> str:

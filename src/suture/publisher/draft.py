@@ -187,7 +187,9 @@ class Draft:
         data = sign_metadata(signed, signers)
         file = NewFile(f"repository/metadata/{signed.version}.{name}.json", data)
         if name != "snapshot":
-            self._snapshot.meta[f"{name}.json"] = self._meta(signed, file)
+            # Versions alone (TUF specification §4.4): hashes of 400 roles do not compress, and every poll that finds
+            # something new fetches this file. A version of ours never has two contents.
+            self._snapshot.meta[f"{name}.json"] = MetaFile(signed.version)
         return file
 
     def _advance(self, signed: Targets | Snapshot | Timestamp, days: int) -> None:

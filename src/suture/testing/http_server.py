@@ -6,6 +6,7 @@ It speaks HTTP/1.1 over real sockets and counts what it is asked. Never for the 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import socket
 import ssl
@@ -27,6 +28,7 @@ class _State:
     directory: Path
     redirect_to: str = "http://127.0.0.1:9/"
     step_seconds: float = 0.05
+    compresses: bool = False
     faults: dict[str, Fault] = field(default_factory=dict)
     breaks_after: dict[str, int] = field(default_factory=dict)
     log: list[LoggedRequest] = field(default_factory=list)
@@ -85,6 +87,10 @@ class RepositoryServer:
     @directory.setter
     def directory(self, directory: Path) -> None:
         self._state.directory = directory
+
+    def compress(self) -> None:
+        """Send bodies of 1 kB and more as gzip where the client asks for it, as web servers do."""
+        self._state.compresses = True
 
     @property
     def log(self) -> tuple[LoggedRequest, ...]:
@@ -156,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # http.server calls it by this name
         state = self.server_state
         fault = next((value for key, value in state.faults.items() if fnmatchcase(self.path, key)), None)
-        self.status, self.sent, self.head_bytes = 0, 0, 0
+        self.status = self.sent = self.head_bytes = 0
         with state.settled:
             state.answering += 1
         try:
@@ -199,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _serve(self, fault: Fault | None) -> None:
-        path = self._file()
+        path, state = self._file(), self.server_state
         if path is None:
             self._whole(404, b"not found")
             return
@@ -209,6 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
             etag = f'"{len(self.server_state.log)}"'
         if fault is Fault.FLIPPED:
             body = bytes([*body[: len(body) // 2], body[len(body) // 2] ^ 1, *body[len(body) // 2 + 1 :]])
+        encoding = {}
+        if state.compresses and len(body) >= 1000 and "gzip" in self.headers.get("Accept-Encoding", ""):
+            body, etag, encoding = gzip.compress(body, 9), f'{etag[:-1]}-gzip"', {"Content-Encoding": "gzip"}
         if self.headers.get("If-None-Match") == etag:
             self._head(304, None, ETag=etag)
             return
@@ -222,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
             span = f"bytes {shown}-{len(body) - 1}/{len(body)}"
             self._head(206, len(body) - start, ETag=etag, **{"Content-Range": span})
         else:
-            self._head(200, len(body), ETag=etag)
+            self._head(200, len(body), ETag=etag, **encoding)
         self._body(body[start:], fault)
 
     def _body(self, body: bytes, fault: Fault | None) -> None:
