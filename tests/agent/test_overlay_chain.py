@@ -181,6 +181,7 @@ def test_one_file_keeps_every_graft_off_and_the_status_says_so(world: OverlayWor
     assert world.visible() == "version 1.0"
     assert (world.product()["level"], level(world, 1)["reason"]) == (0, "grafts-off")
     assert [one["cve"] for one in world.product()["open_cves"]] == ["CVE-2023-4863"]
+    assert "every graft is kept off" in world.product()["settings"]["notes"][0]
     answer = world.suture("install", "darkroom", expect=None)
     assert world.visible() == "version 1.0", answer
     (world.device / "etc/grafts-off").unlink()

@@ -57,10 +57,12 @@ class Device:
     def settings(self, product: Product) -> EffectiveSettings:
         """The settings in force for `product`, read anew."""
         settings = read_settings(self.places, product, self.clock.now())
-        if not why_grafts_are_off(self.places):
+        why = why_grafts_are_off(self.places)
+        if not why:
             return settings
         sources = {**settings.sources, "automatic_install": Source.ADMINISTRATOR}
-        return msgspec.structs.replace(settings, automatic_install=False, sources=sources)
+        notes = (*settings.notes, f"every graft is kept off: {why}; nothing is installed meanwhile")
+        return msgspec.structs.replace(settings, automatic_install=False, sources=sources, notes=notes)
 
 
 def device_id_of(journal: Journal) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from suture.agent.commands import Session
+from suture.adapters.files import exclusive_lock
+from suture.agent.commands import DEFAULT_WAIT_SECONDS, Session
 from suture.agent.device import Device
 from suture.agent.doors import RestartOutcome
 from suture.core.errors import NotKnownError, SutureError
@@ -38,7 +39,8 @@ class NothingRuns:
 def regraft(device: Device, say: Say) -> int:
     """Put every product back to the level that the journal says; the exit code of the first that failed, else 0."""
     device = dataclasses.replace(device, services=NothingRuns(), units=NothingRuns())
-    device.graft.sweep()
+    with exclusive_lock(device.places.lock, doing="sweep the store", wait_seconds=DEFAULT_WAIT_SECONDS):
+        device.graft.sweep()
     code = 0
     for product in device.shelf.list():
         try:
