@@ -3,7 +3,7 @@
 #   make demo     the whole chain on real input, in under 3 minutes (docs/demo.md)
 #   make check    format, lint, types, architecture, fast tests, in under a minute
 #   make test     everything: make check, and every slow, root and whole-demo test
-#   make bench    us and our peers in turn; figures kept in bench/results
+#   make bench    us and our peers in turn; figures kept in build/bench
 #   make clean    remove .venv and what was built
 #
 # Another Python: make demo PYTHON=python3.12 (after make clean)

@@ -165,7 +165,7 @@ def test_a_back_off_that_ends_is_followed_by_another_try_before_the_next_poll(
     world.suture("settings", "set", "postpone", "4s")
     world.suture("settings", "set", "poll-interval", "1d")
     start()
-    wait_for(is_in_place(world, 1), "level 1, a day before the next poll is due", 30)
+    wait_for(is_in_place(world, 1), "level 1, a day before the next poll is due")
 
 
 def test_a_setting_can_be_changed_while_a_transition_runs(world: ChainWorld) -> None:

@@ -123,7 +123,8 @@ class Agent:
     def _first_due(self, product: Product, now: float) -> Due:
         interval = self.device.settings(product).poll_interval_seconds
         first = min(FIRST_LOOK_SECONDS, interval) * self.chance.random()
-        return Due(poll=now + first, watch=now if self._is_watched(product) else None)
+        watch = now if self._is_watched(product) else None
+        return Due(poll=now + first, watch=watch, considered=self.device.clock.now())
 
     def _reschedule(self, product: Product, due: Due) -> None:
         """The interval may have changed: the next look is that long after the last one, never later than drawn."""
