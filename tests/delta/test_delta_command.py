@@ -59,10 +59,18 @@ def test_two_trees_there_and_back(trees: tuple[Path, Path], tmp_path: Path, caps
     inspected = answer(capsys)
     assert (inspected["kind"], inspected["result"]) == ("tree", encoded["digest"])
     assert {file["path"]: file["delta"]["engine"] for file in inspected["files"]} == {
-        "lib/libx-aaaaaa21.so.2": "zstd-from",
-        "run": "zstd",
+        "lib/libx-aaaaaa21.so.2": "solid",
+        "run": "solid",
     }
+    assert [group["reads"] for group in inspected["groups"]] == [["lib/libx-aaaaaa11.so.1"]]
+    assert suture("inspect", patch) == 0
+    assert "group 1: 2 files" in capsys.readouterr().out
     nothing_left_beside(tmp_path, "old", "new", "patch", "out")
+
+
+def test_equal_trees_make_a_patch_of_a_few_bytes(trees: tuple[Path, Path], tmp_path: Path) -> None:
+    assert suture("encode", trees[0], trees[0], tmp_path / "patch") == 0
+    assert (tmp_path / "patch").stat().st_size < 70
 
 
 def test_two_files_there_and_back(tmp_path: Path, capsys: Captured) -> None:
@@ -77,7 +85,7 @@ def test_two_files_there_and_back(tmp_path: Path, capsys: Captured) -> None:
         assert suture("inspect", patch) == 0
         assert out.read_bytes() == after
         assert out.stat().st_mode & 0o777 == mode
-    assert "zstd-from" in capsys.readouterr().out
+    assert "solid" in capsys.readouterr().out
 
 
 def test_nothing_that_exists_is_replaced_without_force(

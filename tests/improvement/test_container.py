@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from suture.core.canonical import canonical_json
 from suture.core.errors import BaselineMismatchError, DigestMismatchError, PatchError
 from suture.improvement.apply import apply_patch
-from suture.improvement.container import MAXIMUM_HEADER_BYTES, Header, Member, read_container, write_container
+from suture.improvement.container import read_container, write_container
+from suture.improvement.container_parts import MAXIMUM_HEADER_BYTES, Member, OldFile
+from suture.improvement.container_two import PlannedGroup, PlannedMember
 from suture.improvement.layer import Layer
 from suture.improvement.stand_alone import build_stand_alone, expected_result, file_tree, read_stand_alone
 from suture.improvement.tree import FileEntry
@@ -24,11 +26,90 @@ def container_of(header: bytes, body: bytes = b"", *, version: int = 1, size: in
     return struct.pack("<4sBBHI", b"SUTP", version, 0, 0, len(header) if size is None else size) + header + body
 
 
+def first_version(reads: list[str | None], deltas: list[bytes]) -> bytes:
+    """What version 1 wrote."""
+    members = [{"reads": path, "size": len(delta)} for path, delta in zip(reads, deltas, strict=True)]
+    return container_of(canonical_json({"members": members}), b"".join(deltas))
+
+
 def test_written_and_read() -> None:
-    data = write_container(["a", None], [b"12", b"345"])
+    members = [PlannedMember(3, 1, b"12"), None, PlannedMember(2, 0, b"345"), PlannedMember(1, 5, b"")]
+    data = write_container(members, [PlannedGroup(1, (0, 4, 300), b"frame")], ["a"])
     container = read_container(data)
-    assert container.header == Header((Member("a", 2), Member(None, 3)))
-    assert [data[start:end] for _, start, end in container.spans()] == [b"12", b"345"]
+    assert [data[member.start : member.end] for member in container.members] == [b"12", b"", b"345", b""]
+    assert [member.reads for member in container.members] == [
+        OldFile("file", 0),
+        None,
+        None,
+        OldFile("named", 0, "a"),
+    ]
+    assert [(member.engine, member.group) for member in container.members] == [
+        (3, None),
+        (None, 0),
+        (2, None),
+        (1, None),
+    ]
+    (group,) = container.groups
+    assert group.reads == (OldFile("file", 0), OldFile("named", 0, "a"), OldFile("removed", 295))
+    assert data[group.start : group.end] == b"frame"
+
+
+def test_the_first_version_is_read_for_ever() -> None:
+    data = first_version(["a", None], [b"12", b"345"])
+    container = read_container(data)
+    start = container.body_offset
+    assert container.members == (
+        Member(None, None, OldFile("named", 0, "a"), start, start + 2),
+        Member(None, None, None, start + 2, start + 5),
+    )
+
+
+def table_of(table: bytes, body: bytes = b"", *, kind: int = 0) -> bytes:
+    return struct.pack("<4sBBHI", b"SUTP", 2, kind, 0, len(table)) + table + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        table_of(b""),
+        table_of(b"\0\0\0", kind=3),
+        table_of(b"\0\0\0", b"trailing"),
+        table_of(b"\0\0\0\0"),
+        table_of(b"\x80\0\0\0"),  # a number longer than it needs to be
+        table_of(b"\xff\xff\xff\xff\xff\xff\xff\x01"),
+        table_of(b"\1\0\0\2\0\5", b"1234"),
+        table_of(b"\1\0\0\0"),  # a member of a group, and no group
+        table_of(b"\1\0\1\1\0\0\2\0\0"),  # a group of one, and no member of it
+        table_of(b"\0\0\1\0\0\0"),  # a group of none
+        table_of(b"\2\0\1\1\0\0\0\0"),  # more members than its groups have
+        table_of(b"\0\1\2..\0"),
+        table_of(b"\0\1\2/a\0"),
+        table_of(b"\0\1\2\xff\xff\0"),
+        table_of(b"\0\2\1b\1a\0"),
+        table_of(b"\0\0\0", kind=1),
+        table_of(b"\0\0\0\x01\x05abcde", kind=1),
+        struct.pack("<4sBBHI", b"SUTP", 2, 0, 1, 3) + b"\0\0\0",
+        struct.pack("<4sBBHI", b"SUTP", 2, 0, 0, 2**32 - 1) + b"\0\0\0",
+    ],
+)
+def test_a_bad_table(data: bytes) -> None:
+    with pytest.raises(PatchError):
+        read_container(data)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=20), st.integers(0, 2))
+def test_any_bytes_are_a_table_or_a_patch_error(table: bytes, body: bytes, kind: int) -> None:
+    try:
+        read_container(table_of(table, body, kind=kind))
+    except PatchError:
+        return
+
+
+def test_an_endless_count_of_members_costs_nothing() -> None:
+    group = b"\xff\xff\x0b\0\0"  # 196,607 members, no old file, no bytes
+    table = b"\xc0\x9a\x0c\0\x80\x20" + group * 4096  # 200,000 files, 4,096 groups
+    with pytest.raises(PatchError):
+        read_container(table_of(table))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +121,7 @@ def test_written_and_read() -> None:
         container_of(b"{}"),
         container_of(b"not json"),
         container_of(b"[" * 5000),
-        container_of(b'{"members":[]}', version=2),
+        container_of(b'{"members":[]}', version=3),
         container_of(b'{"members":[]}', size=2**32 - 1),
         container_of(b'{"members":[]}', size=MAXIMUM_HEADER_BYTES + 1),
         container_of(b'{"members":[]}', b"trailing"),
@@ -78,7 +159,7 @@ def test_more_or_fewer_members_than_the_layer_has_files() -> None:
         with pytest.raises(PatchError, match="its layer 1"):
             apply_patch(
                 layer,
-                write_container([None] * len(deltas), deltas),
+                write_container([PlannedMember(2, 0, delta) for delta in deltas]),
                 read_old=lambda _: b"",
                 open_sink=lambda _: pytest.fail("nothing may be opened"),
             )
@@ -104,7 +185,7 @@ def test_a_bomb_in_a_container_costs_no_memory() -> None:
         with pytest.raises(PatchError):
             apply_patch(
                 Layer((FileEntry("a", "0644", 1000, DIGEST),)),
-                write_container([None], [delta]),
+                first_version([None], [delta]),
                 read_old=lambda _: b"",
                 open_sink=lambda _: Counting(),
             )
@@ -132,7 +213,7 @@ def test_a_sink_is_closed_on_a_wrong_digest_too() -> None:
     with pytest.raises(DigestMismatchError, match="not the signed ones"):
         apply_patch(
             layer,
-            write_container([None], [delta.encode(b"", b"wrong")]),
+            first_version([None], [delta.encode(b"", b"wrong")]),
             read_old=lambda _: b"",
             open_sink=lambda _: Sink(),
         )
@@ -143,7 +224,7 @@ def test_a_published_patch_is_not_stand_alone_and_a_wrong_old_file_is_found() ->
     from suture.core.digests import digest_bytes
 
     with pytest.raises(PatchError, match="published"):
-        read_stand_alone(write_container([], []))
+        read_stand_alone(write_container([]))
     old, new = file_tree("0644", 3, digest_bytes(b"old")), file_tree("0644", 3, digest_bytes(b"new"))
     built = build_stand_alone("file", old, new, lambda _: b"old", lambda _: b"new")
     stand_alone = read_stand_alone(built.data)

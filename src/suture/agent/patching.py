@@ -30,6 +30,8 @@ from suture.improvement.tree import FileEntry
 
 BASE_MEMORY_BYTES = 512 * MIB
 """Address space of the interpreter, its libraries and the decompressor's window; the old file and patch come on top."""
+SOLID_MEMORY_BYTES = 192 * MIB
+"""A group's prefix (64 MiB of old files and 4 MiB of lines, twice while the decoder takes it) and its 32 MiB window."""
 BASE_CPU_SECONDS = 10
 BYTES_A_CPU_SECOND = 20 * MIB
 """A tenth of what zstd decodes on a slow machine."""
@@ -113,7 +115,7 @@ def _task(layer: Layer, patch_bytes: int) -> Task:
     largest = max((entry.size for entry in layer.files()), default=0)
     total = sum(entry.size for entry in layer.files()) + patch_bytes
     # Old file and output window of the largest file, each at most as large as the file's own signed size and a half.
-    memory = BASE_MEMORY_BYTES + patch_bytes + 6 * max(largest, 8 * MIB)
+    memory = BASE_MEMORY_BYTES + SOLID_MEMORY_BYTES + patch_bytes + 6 * max(largest, 8 * MIB)
     return Task(layer, memory, largest + 1, BASE_CPU_SECONDS + total // BYTES_A_CPU_SECOND)
 
 

@@ -21,7 +21,7 @@ from suture.core.errors import InputError, PatchError
 from suture.delta import DEFAULT_EFFORT, Buffer
 from suture.improvement.apply import Sink, apply_patch
 from suture.improvement.build import BuiltPatch
-from suture.improvement.container import StandAlone
+from suture.improvement.container_parts import StandAlone
 from suture.improvement.stand_alone import build_stand_alone, expected_result, only_file, read_stand_alone
 from suture.improvement.tree import FileEntry, Tree
 from suture.improvement.tree_rules import tree_digest
@@ -102,11 +102,19 @@ def _say_encoded(
         print_json(answer)
         return
     rows = [
-        (choice.path, choice.engine, f"{choice.new_size:,}", f"{choice.delta_size:,}", choice.reads or "")
+        (
+            choice.path,
+            choice.engine,
+            f"{choice.new_size:,}",
+            f"{choice.delta_size:,}",
+            "" if choice.group is None else f"{choice.alone_size:,} by {choice.alone_engine}",
+            choice.reads or "",
+        )
         for choice in built.choices
     ]
     if kind == "tree" and rows:
-        print_table(("file", "engine", "bytes", "patch bytes", "made from"), rows)
+        # A file of a group has its share of the group's bytes, by what its own delta would have been.
+        print_table(("file", "engine", "bytes", "patch bytes", "alone", "made from"), rows)
     share = len(built.data) / max(1, bytes_of(new_tree))
     print(
         f"{clean(str(arguments.patch))}: {len(built.data):,} bytes, {share:.2%} of the new {kind}, in {seconds:.1f} s"

@@ -105,6 +105,45 @@ def inspect(patch: Buffer) -> PatchInfo:
         return _read_header(view)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A delta without its header, for containers that keep engine and sizes themselves.
+
+    Attributes:
+        engine: the engine's number (spec/delta.md §2).
+        data: the payload, which is the rest of the delta.
+    """
+
+    engine: int
+    data: bytes
+
+
+def payload_of(patch: Buffer) -> Payload:
+    """Take a delta's header off.
+
+    Raises:
+        PatchError: no patch, or one of a later version.
+    """
+    with view_of(patch) as view:
+        return Payload(_read_header(view)[1].number, bytes(view[_HEADER.size :]))
+
+
+def apply_payload(engine: int, old: Buffer, payload: Buffer, out: Output, *, new_size: int) -> None:
+    """As `apply`, of a delta whose header was taken off: `old` and `new_size` come from signed values.
+
+    Raises:
+        PatchError: an unknown engine, a malformed payload, or it gives another number of bytes.
+    """
+    chosen = engine_of(engine)
+    with view_of(payload) as payload_view, view_of(old if chosen.reads_old else b"") as old_view:
+        chosen.apply(old_view, payload_view, out, new_size)
+
+
+def engine_name(engine: int) -> str:
+    """What people see of an engine's number; its digits where this version does not know it."""
+    return next((known.name for known in ENGINES if known.number == engine), str(engine))
+
+
 def _candidate(engine: Engine, old: memoryview, new: memoryview, effort: int) -> bytes | None:
     """The engine's whole patch, if it has one and it gives back exactly `new`."""
     payload = engine.encode(old, new, effort)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 from suture.core.errors import PatchError
@@ -43,6 +44,9 @@ SEGMENT_OLD_BYTES: Final = 64 * MIB
 _SMALLEST_WINDOW_LOG: Final = 10
 _SMALLEST_DICTIONARY: Final = 8
 """Bytes; a shorter prefix is refused by the library (and would not pay)."""
+_LONG_MATCHES_FROM_EFFORT: Final = 19
+_LONG_MATCH_BYTES: Final = 4096
+"""In a group most matches are long: the parser looks this far ahead, where level 19 itself looks 256 bytes."""
 _FRAME_MAGIC: Final = bytes.fromhex("28b52ffd")
 """RFC 8878 §3.1.1."""
 _SEGMENT: Final = struct.Struct("<QIII")
@@ -110,6 +114,24 @@ def apply_from(old: memoryview, payload: memoryview, output: Output, new_size: i
         raise PatchError("cannot apply the patch: bytes follow its last segment")
 
 
+def encode_solid(prefix: memoryview, new: memoryview, effort: int) -> bytes:
+    """The new bytes in one frame against the prefix: what several small files share is sent once."""
+    options = _frame_options(effort, _window_log(len(prefix) + len(new)))
+    options[CompressionParameter.enable_long_distance_matching] = 1
+    if effort >= _LONG_MATCHES_FROM_EFFORT:
+        options[CompressionParameter.target_length] = _LONG_MATCH_BYTES
+    return _compress(new, options, ZstdDict(prefix, is_raw=True))
+
+
+def solid_chunks(prefix: memoryview, frame: memoryview, new_size: int) -> Iterator[bytes]:
+    """The bytes of `encode_solid`'s frame, a chunk at a time; ends in peace only where all is as it must be.
+
+    Raises:
+        PatchError: no frame, a window beyond the new size, another size than `new_size`, bytes after the frame.
+    """
+    return _chunks(frame, ZstdDict(prefix, is_raw=True), new_size, _window_log(new_size))
+
+
 def _old_segment(old_size: int, new_size: int, start: int, length: int) -> tuple[int, int]:
     """The part of the old file that a segment sees: all of a small one, else around the same relative place."""
     if old_size <= SEGMENT_OLD_BYTES:
@@ -141,6 +163,11 @@ def _compress(new: memoryview, options: dict[int, int], prefix: ZstdDict | None)
 
 
 def _decompress(frame: memoryview, prefix: ZstdDict | None, output: Output, size: int, window_log: int) -> None:
+    for chunk in _chunks(frame, prefix, size, window_log):
+        output(chunk)
+
+
+def _chunks(frame: memoryview, prefix: ZstdDict | None, size: int, window_log: int) -> Iterator[bytes]:
     """One frame, exactly `size` bytes, a chunk at a time."""
     if bytes(frame[: len(_FRAME_MAGIC)]) != _FRAME_MAGIC:
         raise PatchError("cannot apply the patch: it holds no Zstandard frame")  # a skippable one neither
@@ -162,7 +189,7 @@ def _decompress(frame: memoryview, prefix: ZstdDict | None, output: Output, size
         if given > size:
             raise PatchError(f"cannot apply the patch: it gives more than the signed {size:,} bytes")
         if chunk:
-            output(chunk)
+            yield chunk
     if given != size:
         raise PatchError(f"cannot apply the patch: it gives {given:,} bytes instead of {size:,}")
     if decoder.unused_data or position != len(frame):

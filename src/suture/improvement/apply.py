@@ -1,7 +1,7 @@
 """From a layer, its patch and the old files to the layer's files, over streams. Pure.
 
 Every size comes from the layer, which is signed; every file's digest is compared before its sink is closed in peace.
-Holds one chunk of output at a time (and what the engine's window holds, see spec/delta.md §3).
+Holds one chunk of output at a time, what the engine's window holds (spec/delta.md §3), and one group's prefix.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from suture.core.digests import digest_from_hex
 from suture.core.errors import DigestMismatchError, PatchError
 from suture.delta import Buffer
 from suture.improvement.container import pair_members, read_container
+from suture.improvement.container_parts import Container, Member, OldFile, OldPaths
 from suture.improvement.layer import Layer
 from suture.improvement.paths import shown
+from suture.improvement.solid import SolidReader, layer_lines, open_group
 from suture.improvement.tree import FileEntry
 
 
@@ -53,13 +55,66 @@ def apply_patch(
     """
     container = read_container(patch)
     pair_members(layer, container)
-    for entry, (member, start, end) in zip(layer.files(), container.spans(), strict=True):
-        old: Buffer = b"" if member.reads is None else read_old(member.reads)
-        with delta.view_of(patch) as view, view[start:end] as piece:
-            _apply_file(entry, old, piece, open_sink)
+    paths = OldPaths(layer)
+
+    def read(old: OldFile) -> Buffer:
+        return read_old(paths.path(old))
+
+    with delta.view_of(patch) as view:
+        groups = _Groups(layer, container, view, read)
+        for entry, member in zip(layer.files(), container.members, strict=True):
+            if member.group is not None:
+                _write_file(entry, groups.giver(member.group, entry), open_sink)
+                groups.written(member.group)
+                continue
+            old: Buffer = b"" if member.reads is None else read(member.reads)
+            with view[member.start : member.end] as piece:
+                _write_file(entry, _alone(entry, member, old, piece), open_sink)
 
 
-def _apply_file(entry: FileEntry, old: Buffer, piece: memoryview, open_sink: Callable[[FileEntry], Sink]) -> None:
+Giver = Callable[[Callable[[bytes], object]], None]
+"""Gives one file's bytes to what it is called with."""
+
+
+def _alone(entry: FileEntry, member: Member, old: Buffer, piece: memoryview) -> Giver:
+    """The bytes of a file with a payload, or in version 1 a whole delta, of its own."""
+    engine = member.engine
+    if engine is None:
+        return lambda take: delta.apply(old, piece, take, new_size=entry.size)
+    return lambda take: delta.apply_payload(engine, old, piece, take, new_size=entry.size)
+
+
+class _Groups:
+    """The groups of a container, of which one is open at a time: members come in the groups' order."""
+
+    def __init__(self, layer: Layer, container: Container, view: memoryview, read: Callable[[OldFile], Buffer]) -> None:
+        self._groups, self._view, self._read = container.groups, view, read
+        self._lines = layer_lines(layer) if container.groups else b""
+        self._left = [group.members for group in container.groups]
+        self._sizes = [0] * len(container.groups)
+        for entry, member in zip(layer.files(), container.members, strict=True):
+            if member.group is not None:
+                self._sizes[member.group] += entry.size
+        self._open: SolidReader | None = None
+
+    def giver(self, number: int, entry: FileEntry) -> Giver:
+        """The next file of a group, which is opened with its first."""
+        if self._open is None:
+            group = self._groups[number]
+            frame = self._view[group.start : group.end]
+            self._open = open_group(map(self._read, group.reads), self._lines, frame, self._sizes[number])
+        reader = self._open
+        return lambda take: reader.give(entry.size, take)
+
+    def written(self, number: int) -> None:
+        """After each file of a group: the last one closes it."""
+        self._left[number] -= 1
+        if not self._left[number] and self._open is not None:
+            self._open.end()
+            self._open = None
+
+
+def _write_file(entry: FileEntry, give: Giver, open_sink: Callable[[FileEntry], Sink]) -> None:
     state = hashlib.sha256()
     sink = open_sink(entry)
 
@@ -69,7 +124,7 @@ def _apply_file(entry: FileEntry, old: Buffer, piece: memoryview, open_sink: Cal
 
     try:
         try:
-            delta.apply(old, piece, take, new_size=entry.size)
+            give(take)
         except PatchError as error:
             raise type(error)(f"{error.message} ({shown(entry.path)})", advice=error.advice) from error
         if digest_from_hex(state.hexdigest()) != entry.digest:

@@ -12,34 +12,20 @@ from suture import delta
 from suture.core.digests import digest_bytes
 from suture.core.errors import DigestMismatchError, TreeError
 from suture.delta import DEFAULT_EFFORT, Buffer
-from suture.improvement.container import StandAlone, write_container
+from suture.improvement.container import write_container
+from suture.improvement.container_parts import StandAlone
+from suture.improvement.drafting import Choice, Numbers, draft
+from suture.improvement.grouping import Alone, choose_groups, looks_like_text
 from suture.improvement.layer import Layer
 from suture.improvement.manifest import Pin
 from suture.improvement.paths import shown
-from suture.improvement.predecessor import match_predecessors
+from suture.improvement.solid import layer_lines
+from suture.improvement.sources import choose_sources
 from suture.improvement.tree import Entry, FileEntry, Tree
 from suture.improvement.tree_rules import changed_paths, check_layer, check_tree, path_key
 
 Progress = Callable[[str, int, int], object]
 """Called before each file with its path, its number from 1, and how many there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How one file of the layer goes over the wire. Sizes in bytes.
-
-    Attributes:
-        path: the new file.
-        reads: the from-level file that its delta reads, None where it reads none.
-        engine: the engine that won.
-        new_size, delta_size: of the file and of its delta.
-    """
-
-    path: str
-    reads: str | None
-    engine: str
-    new_size: int
-    delta_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +76,19 @@ def build_patch(
         DigestMismatchError: a read file is not the one that the trees name (it changed since the scan).
         PatchError: over the bounds of the format.
     """
+    readers = _Readers(read_from, read_new)
+    sources = choose_sources(layer, from_tree, read_from, read_new)
     files = layer.files()
-    sources = _sources(files, from_tree, layer)
-    deltas: list[bytes] = []
-    choices: list[Choice] = []
+    alone: list[Alone] = []
     for number, entry in enumerate(files, 1):
         if progress is not None:
             progress(entry.path, number, len(files))
-        encoded, choice = _encode_file(entry, sources.get(entry.path), read_from, read_new, effort)
-        deltas.append(encoded)
-        choices.append(choice)
-    reads = [choice.reads for choice in choices]
-    data = write_container(reads, deltas, stand_alone)
-    return BuiltPatch(data, _pins(layer, from_tree, baseline or from_tree, reads), tuple(choices))
+        alone.append(_encode_alone(entry, sources.get(entry.path), readers, effort))
+    numbers = Numbers(layer)
+    groups = choose_groups(alone, layer_lines(layer), numbers.rank, readers.old, readers.new, effort)
+    drafted = draft(alone, groups, numbers)
+    data = write_container(drafted.members, drafted.groups, numbers.names(), stand_alone)
+    return BuiltPatch(data, _pins(layer, from_tree, baseline or from_tree, drafted.reads), drafted.choices)
 
 
 def merge_pins(groups: Iterable[Iterable[Pin]]) -> tuple[Pin, ...]:
@@ -118,46 +104,29 @@ def merge_pins(groups: Iterable[Iterable[Pin]]) -> tuple[Pin, ...]:
     return tuple(merged[path] for path in sorted(merged, key=path_key))
 
 
-def _sources(files: tuple[FileEntry, ...], from_tree: Tree, layer: Layer) -> dict[str, FileEntry]:
-    """The from-level file that each new file is compared with: the same bytes anywhere, else by name."""
-    old_files = {entry.path: entry for entry in from_tree.entries if isinstance(entry, FileEntry)}
-    by_digest: dict[str, FileEntry] = {}
-    for entry in old_files.values():
-        by_digest.setdefault(entry.digest, entry)
-    gone = set(layer.removed)
-    kept = [path for path in old_files if path not in gone]
-    by_name = match_predecessors((entry.path for entry in files), old_files, kept=kept)
-    sources: dict[str, FileEntry] = {}
-    for entry in files:
-        named = old_files.get(by_name.get(entry.path, ""))
-        same = by_digest.get(entry.digest)
-        source = named if named is not None and (same is None or named.digest == entry.digest) else same
-        if source is not None:
-            sources[entry.path] = source
-    return sources
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    """The caller's readers, with a look whether the bytes are those of the scan."""
+
+    read_from: Callable[[str], Buffer]
+    read_new: Callable[[str], Buffer]
+
+    def old(self, entry: FileEntry) -> Buffer:
+        return _checked(entry, self.read_from(entry.path))
+
+    def new(self, entry: FileEntry) -> Buffer:
+        return _checked(entry, self.read_new(entry.path))
 
 
-def _encode_file(
-    entry: FileEntry,
-    source: FileEntry | None,
-    read_from: Callable[[str], Buffer],
-    read_new: Callable[[str], Buffer],
-    effort: int,
-) -> tuple[bytes, Choice]:
+def _encode_alone(entry: FileEntry, source: FileEntry | None, readers: _Readers, effort: int) -> Alone:
     """One file's delta; it reads its source only where that pays."""
-    new = read_new(entry.path)
-    _check_read(entry, new)
-    old: Buffer = b""
-    if source is not None:
-        old = read_from(source.path)
-        _check_read(source, old)
-    patch = delta.encode(old, new, effort=effort)
-    info = delta.inspect(patch)
-    reads = source.path if source is not None and info.reads_old else None
-    return patch, Choice(entry.path, reads, info.engine, entry.size, len(patch))
+    new = readers.new(entry)
+    patch = delta.encode(b"" if source is None else readers.old(source), new, effort=effort)
+    reads_old = source is not None and delta.inspect(patch).reads_old
+    return Alone(entry, source, delta.payload_of(patch), reads_old, looks_like_text(new))
 
 
-def _check_read(entry: FileEntry, data: Buffer) -> None:
+def _checked(entry: FileEntry, data: Buffer) -> Buffer:
     """The bytes are those of the scan: a tree that changes while it is built must not be signed."""
     with delta.view_of(data) as view:
         if len(view) != entry.size or digest_bytes(view) != entry.digest:
@@ -165,14 +134,15 @@ def _check_read(entry: FileEntry, data: Buffer) -> None:
                 f"cannot build from {shown(entry.path)}: it changed since it was scanned",
                 advice="build again when nothing writes to the trees",
             )
+    return data
 
 
-def _pins(layer: Layer, from_tree: Tree, baseline: Tree, reads: Iterable[str | None]) -> tuple[Pin, ...]:
+def _pins(layer: Layer, from_tree: Tree, baseline: Tree, reads: Iterable[str]) -> tuple[Pin, ...]:
     """Baseline files that the layer changes or removes, or that the patch reads unchanged from the baseline."""
     before: dict[str, Entry] = baseline.by_path()
     current = from_tree.by_path()
     paths = set(changed_paths(before, layer))
-    paths.update(path for path in reads if path is not None and current.get(path) == before.get(path))
+    paths.update(path for path in reads if current.get(path) == before.get(path))
     pins = []
     for path in sorted(paths, key=path_key):
         entry = before[path]

@@ -1,4 +1,4 @@
-"""The patch container ``SUTP`` of one component: a bounded header, then one delta for each regular file of the layer.
+"""The patch container ``SUTP`` of one component: a bounded header, then streams of groups and payloads of files.
 
 A published patch leaves the layer out, since the signed manifest has it; a stand-alone one (``suture delta``) holds
 it, with the digest of the whole result. Format: spec/improvement.md §4. Never trusts a size that it can compare.
@@ -7,91 +7,49 @@ it, with the digest of the whole result. Format: spec/improvement.md §4. Never 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
-import msgspec
-
-from suture.core.canonical import canonical_json
-from suture.core.errors import PatchError, TreeError
-from suture.core.limits import MAXIMUM_MANIFEST_BYTES, MAXIMUM_PATCH_BYTES, MAXIMUM_TREE_ENTRIES
+from suture.core.errors import PatchError
+from suture.core.limits import MAXIMUM_PATCH_BYTES
 from suture.delta import Buffer
+from suture.improvement import container_one, container_two
+from suture.improvement.container_parts import MAGIC, MAXIMUM_HEADER_BYTES, Container, StandAlone
+from suture.improvement.container_two import PlannedGroup, PlannedMember
 from suture.improvement.layer import Layer
-from suture.improvement.paths import check_path
-from suture.improvement.tree import DigestText
-from suture.improvement.tree_rules import check_layer
 
-MAGIC: Final = b"SUTP"
-FORMAT_VERSION: Final = 1
 _PREFIX: Final = struct.Struct("<4sBBHI")
-"""Magic, format version, two reserved fields (0), size of the header in bytes; little-endian."""
-MAXIMUM_HEADER_BYTES: Final = 2 * MAXIMUM_MANIFEST_BYTES
-"""A stand-alone header holds a layer, as a manifest does, and a line for each of its files."""
-
-
-class Member(msgspec.Struct, frozen=True):
-    """One regular file of the layer: the from-level path that its delta reads, and the delta's size in bytes."""
-
-    reads: str | None
-    size: Annotated[int, msgspec.Meta(ge=0, le=MAXIMUM_PATCH_BYTES)]
-
-
-class StandAlone(msgspec.Struct, frozen=True):
-    """What a patch without a manifest carries: its layer, and the digest of the whole tree it gives (`tree_digest`)."""
-
-    kind: Literal["file", "tree"]
-    layer: Layer
-    result: DigestText
-
-
-class Header(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The container's header: canonical JSON of this."""
-
-    members: Annotated[tuple[Member, ...], msgspec.Meta(max_length=MAXIMUM_TREE_ENTRIES)]
-    stand_alone: StandAlone | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A read container: its header, and where the first delta begins (bytes)."""
-
-    header: Header
-    body_offset: int
-
-    def spans(self) -> Iterator[tuple[Member, int, int]]:
-        """Each member with its delta's first and one-past-last byte in the container."""
-        position = self.body_offset
-        for member in self.header.members:
-            yield member, position, position + member.size
-            position += member.size
+"""Magic, format version, kind (version 2; else 0), reserved (0), size of the header in bytes; little-endian."""
+_KINDS: Final[tuple[Literal["file", "tree"] | None, ...]] = (None, "tree", "file")
+"""Of version 2: published, or what a stand-alone container is for."""
 
 
 def write_container(
-    reads: Sequence[str | None], deltas: Sequence[bytes], stand_alone: StandAlone | None = None
+    members: Sequence[PlannedMember | None],
+    groups: Sequence[PlannedGroup] = (),
+    names: Sequence[str] = (),
+    stand_alone: StandAlone | None = None,
 ) -> bytes:
-    """The container's bytes, the same for the same arguments.
-
-    Args:
-        reads: for each delta, the path it reads or None.
-        deltas: in the layer's order.
-        stand_alone: given for patches that no manifest goes with.
+    """The container's bytes in format version 2, the same for the same arguments (`container_two.write_header`).
 
     Raises:
         PatchError: over the bounds of the format.
     """
-    members = tuple(Member(path, len(delta)) for path, delta in zip(reads, deltas, strict=True))
-    header = canonical_json(msgspec.to_builtins(Header(members, stand_alone)))
+    header = container_two.write_header(members, groups, names, stand_alone)
     if len(header) > MAXIMUM_HEADER_BYTES:
         raise PatchError("cannot write the patch: its header is too large; split the component")
-    whole = b"".join((_PREFIX.pack(MAGIC, FORMAT_VERSION, 0, 0, len(header)), header, *deltas))
+    kind = _KINDS.index(None if stand_alone is None else stand_alone.kind)
+    frames = [group.frame for group in groups]
+    payloads = [member.payload for member in members if member is not None]
+    prefix = _PREFIX.pack(MAGIC, container_two.VERSION, kind, 0, len(header))
+    whole = b"".join((prefix, header, *frames, *payloads))
     if len(whole) > MAXIMUM_PATCH_BYTES:
         raise PatchError(f"cannot write the patch: it is larger than {MAXIMUM_PATCH_BYTES:,} bytes")
     return whole
 
 
 def read_container(patch: Buffer) -> Container:
-    """Read and check the header; the deltas are only measured.
+    """Read and check the header, of any format version; what follows is only measured.
 
     Raises:
         PatchError: no container, a later version, out of bounds, or its parts do not add up to its size.
@@ -102,29 +60,22 @@ def read_container(patch: Buffer) -> Container:
     prefix = bytes(patch[: _PREFIX.size])
     if len(prefix) < _PREFIX.size or prefix[:4] != MAGIC:
         raise PatchError("cannot read the patch: it is no Suture patch")
-    _, version, first_reserved, second_reserved, header_size = _PREFIX.unpack(prefix)
-    if version != FORMAT_VERSION or first_reserved or second_reserved:
-        raise PatchError(f"cannot read the patch: its format version {version} is not {FORMAT_VERSION}")
+    _, version, kind, reserved, header_size = _PREFIX.unpack(prefix)
+    kinds = _KINDS if version == container_two.VERSION else _KINDS[:1]
+    if version not in (container_one.VERSION, container_two.VERSION) or kind >= len(kinds) or reserved:
+        raise PatchError(f"cannot read the patch: its format version {version} is not one that this version knows")
     if header_size > min(MAXIMUM_HEADER_BYTES, size - _PREFIX.size):
         raise PatchError("cannot read the patch: its header is larger than it may be")
     body_offset = _PREFIX.size + header_size
-    header = _decode_header(bytes(patch[_PREFIX.size : body_offset]))
-    if body_offset + sum(member.size for member in header.members) != size:
+    header = bytes(patch[_PREFIX.size : body_offset])
+    if version == container_one.VERSION:
+        container = container_one.read_header(header, body_offset)
+    else:
+        container = container_two.read_header(header, body_offset, kinds[kind])
+    ends = (*(group.end for group in container.groups), *(member.end for member in container.members))
+    if max(ends, default=body_offset) != size:  # the parts follow one another
         raise PatchError("cannot read the patch: its parts do not add up to its size")
-    return Container(header, body_offset)
-
-
-def _decode_header(data: bytes) -> Header:
-    try:
-        header = msgspec.json.decode(data, type=Header)
-        for member in header.members:
-            if member.reads is not None:
-                check_path(member.reads)
-        if header.stand_alone is not None:
-            check_layer(header.stand_alone.layer)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, TreeError) as error:
-        raise PatchError(f"cannot read the patch: its header is bad ({error})") from error
-    return header
+    return container
 
 
 def pair_members(layer: Layer, container: Container) -> None:
@@ -134,6 +85,6 @@ def pair_members(layer: Layer, container: Container) -> None:
         PatchError: it has more or fewer.
     """
     files = layer.files()
-    if len(files) != len(container.header.members):
-        count = len(container.header.members)
+    if len(files) != len(container.members):
+        count = len(container.members)
         raise PatchError(f"cannot apply the patch: it holds {count} files, its layer {len(files)}")

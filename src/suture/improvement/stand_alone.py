@@ -12,7 +12,8 @@ from typing import Final, Literal
 from suture.core.errors import BaselineMismatchError, PatchError, TreeError
 from suture.delta import DEFAULT_EFFORT, Buffer
 from suture.improvement.build import BuiltPatch, Progress, build_layer, build_patch
-from suture.improvement.container import StandAlone, read_container
+from suture.improvement.container import read_container
+from suture.improvement.container_parts import StandAlone
 from suture.improvement.tree import FileEntry, Tree
 from suture.improvement.tree_rules import overlay, tree_digest
 
@@ -47,7 +48,7 @@ def read_stand_alone(patch: Buffer) -> StandAlone:
     Raises:
         PatchError: malformed, or a published patch, whose layer is in its manifest.
     """
-    stand_alone = read_container(patch).header.stand_alone
+    stand_alone = read_container(patch).stand_alone
     if stand_alone is None:
         raise PatchError(
             "cannot apply the patch: it is a published one, whose layer is in its manifest",
