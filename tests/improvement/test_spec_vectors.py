@@ -17,9 +17,13 @@ from suture.core.digests import digest_bytes
 from suture.core.errors import PatchError, TreeError
 from suture.improvement.apply import apply_patch
 from suture.improvement.build import build_layer
+from suture.improvement.container_parts import StandAlone
 from suture.improvement.layer import Layer, layer_digest
 from suture.improvement.manifest_rules import encode_manifest, parse_manifest
 from suture.improvement.paths import check_link, check_path, check_twins
+from suture.improvement.solid import layer_lines
+from suture.improvement.stand_alone import read_stand_alone
+from suture.improvement.stand_alone_part import PREFIX
 from suture.improvement.tree import Entry, FileEntry, Tree
 from suture.improvement.tree_rules import check_tree, overlay, tree_digest
 
@@ -57,7 +61,7 @@ def test_trees_layer_and_their_digests() -> None:
     assert layer_digest(layer) == IMPROVEMENT["layer_digest"]
 
 
-def test_the_patch_gives_the_new_files() -> None:
+def apply_vector(patch: str) -> dict[str, str]:
     old = {path: bytes.fromhex(data) for path, data in IMPROVEMENT["old_files"].items()}
     new: dict[str, bytearray] = {}
 
@@ -72,8 +76,36 @@ def test_the_patch_gives_the_new_files() -> None:
             """Nothing to close."""
 
     layer = msgspec.convert(IMPROVEMENT["layer"], Layer)
-    apply_patch(layer, bytes.fromhex(IMPROVEMENT["patch"]), read_old=old.__getitem__, open_sink=Sink)
-    assert {path: bytes(data).hex() for path, data in new.items()} == IMPROVEMENT["new_files"]
+    apply_patch(layer, bytes.fromhex(patch), read_old=old.__getitem__, open_sink=Sink)
+    return {path: bytes(data).hex() for path, data in new.items()}
+
+
+def test_the_patch_of_version_1_gives_the_new_files() -> None:
+    assert apply_vector(IMPROVEMENT["patch"]) == IMPROVEMENT["new_files"]
+
+
+@pytest.mark.parametrize("vector", IMPROVEMENT["container_2"]["valid"], ids=lambda vector: vector["name"])
+def test_patches_of_version_2_give_the_new_files(vector: dict[str, str]) -> None:
+    assert apply_vector(vector["patch"]) == IMPROVEMENT["new_files"]
+
+
+@pytest.mark.parametrize("vector", IMPROVEMENT["container_2"]["invalid"], ids=lambda vector: vector["name"])
+def test_patches_of_version_2_that_are_refused_for_ever(vector: dict[str, str]) -> None:
+    with pytest.raises(PatchError):
+        apply_vector(vector["patch"])
+
+
+@pytest.mark.parametrize("vector", IMPROVEMENT["container_2"]["stand_alone"])
+def test_stand_alone_patches_of_version_2(vector: dict[str, Any]) -> None:
+    expected = StandAlone(vector["kind"], msgspec.convert(vector["layer"], Layer), vector["result"])
+    assert read_stand_alone(bytes.fromhex(vector["patch"])) == expected
+
+
+def test_what_both_sides_of_version_2_know() -> None:
+    assert (
+        layer_lines(msgspec.convert(IMPROVEMENT["layer"], Layer)).decode() == IMPROVEMENT["container_2"]["layer_lines"]
+    )
+    assert PREFIX.decode() == IMPROVEMENT["container_2"]["prefix"]
 
 
 def test_the_manifest_and_its_canonical_bytes() -> None:
