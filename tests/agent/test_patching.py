@@ -42,9 +42,13 @@ def made(tmp_path: Path) -> tuple[Path, Path, Layer, Path]:
     (old / "lib/a.so").write_bytes(bytes(range(256)) * 500)
     (new / "lib/a.so").write_bytes(bytes(range(256)) * 499 + b"fixed")
     (new / "lib/empty").write_bytes(b"")
+    for name in ("one.txt", "two.txt"):  # they go through one stream, read with both old ones
+        (old / name).write_bytes(b"".join(b"%d of " % number + name.encode() + b"\n" for number in range(300)))
+        (new / name).write_bytes((old / name).read_bytes().replace(b"77 of", b"seventy-seven of"))
     before, after = scan_tree(old).tree, scan_tree(new).tree
     layer = build_layer(before, after)
     built = build_patch(layer, before, lambda p: read_member(old, p), lambda p: read_member(new, p))
+    assert [choice.engine for choice in built.choices].count("solid") >= 2
     patch = tmp_path / "a.patch"
     patch.write_bytes(built.data)
     return old, new, layer, patch

@@ -45,6 +45,8 @@ _SMALLEST_WINDOW_LOG: Final = 10
 _SMALLEST_DICTIONARY: Final = 8
 """Bytes; a shorter prefix is refused by the library (and would not pay)."""
 _LONG_MATCHES_FROM_EFFORT: Final = 19
+_LONG_MATCHES_WITHIN_BYTES: Final = 4 * MIB
+"""Of new bytes: repetitive ones take the parser up to 1.5 s a MiB."""
 _LONG_MATCH_BYTES: Final = 4096
 """In a group most matches are long: the parser looks this far ahead, where level 19 itself looks 256 bytes."""
 _FRAME_MAGIC: Final = bytes.fromhex("28b52ffd")
@@ -118,7 +120,7 @@ def encode_solid(prefix: memoryview, new: memoryview, effort: int) -> bytes:
     """The new bytes in one frame against the prefix: what several small files share is sent once."""
     options = _frame_options(effort, _window_log(len(prefix) + len(new)))
     options[CompressionParameter.enable_long_distance_matching] = 1
-    if effort >= _LONG_MATCHES_FROM_EFFORT:
+    if effort >= _LONG_MATCHES_FROM_EFFORT and len(new) <= _LONG_MATCHES_WITHIN_BYTES:
         options[CompressionParameter.target_length] = _LONG_MATCH_BYTES
     return _compress(new, options, ZstdDict(prefix, is_raw=True))
 
