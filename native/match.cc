@@ -10,6 +10,7 @@ constexpr i64 kDrop = 60;        // an extension ends when its score falls this 
 constexpr int kSame = 2, kOther = -3;
 constexpr u64 kMostAnchors = 24ULL << 20;
 constexpr int kMostTries = 24;
+constexpr u64 kSure = 48;       // as many equal bytes need no look elsewhere
 
 u64 anchor_hash(const u8* p) {
     u64 h = load<u64>(p) * 0x9E3779B97F4A7C15ULL;
@@ -34,12 +35,15 @@ u64 equal_backward(const u8* a, const u8* b, u64 most) {
     return i;
 }
 
-// How far a block reaches with some bytes changed: where its score is best.
-u64 extend_forward(const u8* a, const u8* b, u64 most) {
+// How far a block reaches with some bytes changed: where its score is best. `better(distance)` says that something else
+// fits better from there on: then it ends before that.
+template <class F>
+u64 extend_forward(const u8* a, const u8* b, u64 most, F&& better) {
     i64 score = 0, best = 0;
     u64 at = 0, end = 0;
     while (at < most) {
         const u64 same = equal_forward(a + at, b + at, most - at);
+        if (at && same < kSure && better(at)) break;
         score += static_cast<i64>(same) * kSame;
         at += same;
         if (score > best) {
@@ -163,12 +167,26 @@ class Matcher {
         }
     }
 
+    // Whether another old place fits clearly better than going on.
+    bool elsewhere(u64 at, u64 place) {
+        if (at + kWindow > m_) return false;
+        const u64 h = anchor_hash(b_ + at);
+        if (!anchors_.sampled(h) || Anchors::dull(b_ + at)) return false;
+        u64 other = 0, length = 0;
+        best(h, at, place, other, length);
+        if (length < kShortest || other == place) return false;
+        const u64 forward = equal_forward(a_ + other, b_ + at, std::min<u64>(std::min(n_ - other, m_ - at), 4096));
+        u64 same = 0;
+        for (u64 i = 0; i < forward && place + i < n_; ++i) same += a_[place + i] == b_[at + i];
+        return forward > same + 10;
+    }
+
     u64 end() const { return blocks_.empty() ? 0 : blocks_.back().to + static_cast<u64>(blocks_.back().size); }
 
     // A block through (at, place), extended both ways; the one before it gives way where the new one fits better.
     void take(u64 at, u64 place, u64 length) {
         (void)length;
-        const u64 forward = extend_forward(a_ + place, b_ + at, std::min(n_ - place, m_ - at));
+        const u64 forward = extend_forward(a_ + place, b_ + at, std::min(n_ - place, m_ - at), [&](u64 distance) { return elsewhere(at + distance, place + distance); });
         if (!forward) return;
         u64 before = extend_backward(a_ + place, b_ + at, std::min<u64>(place, at));
         const u64 covered = end();

@@ -21,6 +21,12 @@ struct Account {
     enum Part { kLayout, kBlocks, kLiterals, kGaps, kChanges, kReferences, kCorrections, kRelocations, kParts };
     std::array<u64, kParts> bits{}, count{};
     std::array<u64, kKinds> seen{}, wrong{}, kind_bits{};
+    // For each new section, and last what lies in none: bits of literals, changed bytes and references, and their counts.
+    enum Use { kLiteral, kChange, kReference, kUses };
+    struct Place {
+        std::array<u64, kUses> bits{}, count{};
+    };
+    std::vector<Place> places;
 };
 
 // New bytes in order, with the last 64 always at hand before `at()`.
@@ -141,6 +147,22 @@ class Session {
         const u64 before = account_ ? coder_.spent() : 0;
         f();
         if (account_) account_->bits[part] += coder_.spent() - before;
+    }
+
+    // Notes where bits went by section of the new file.
+    void note(Account::Use use, u64 offset, u64 bits, u64 count) {
+        if (!account_) return;
+        auto& places = account_->places;
+        if (places.empty()) places.resize(new_image_.sections.size() + 1);
+        u64 i = note_section_;
+        const auto holds = [&](const Section& q) { return q.in_file() && offset - q.offset < q.size; };
+        if (i >= new_image_.sections.size() || !holds(new_image_.sections[i])) {
+            i = 0;
+            while (i < new_image_.sections.size() && !holds(new_image_.sections[i])) ++i;
+            note_section_ = i;
+        }
+        places[i].bits[use] += bits;
+        places[i].count[use] += count;
     }
 
     // --- the block list -------------------------------------------------------------------------------------------
@@ -343,7 +365,10 @@ class Session {
             last = here;
             here = s.aligned_next;
         }
-        if (account_) account_->bits[Account::kLiterals] += coder_.spent() - before;
+        if (account_) {
+            account_->bits[Account::kLiterals] += coder_.spent() - before;
+            note(Account::kLiteral, r.offset, coder_.spent() - before, r.size);
+        }
     }
 
     // The cursor at the first reference at or after an old offset.
@@ -464,6 +489,7 @@ class Session {
         if (account_) account_->bits[Account::kChanges] += coder_.spent() - before;
         --changes_left_;
         next_gap();
+        note(Account::kChange, s.offset, coder_.spent() - before, 1);
     }
 
     // --- references ----------------------------------------------------------------------------------------------------
@@ -505,6 +531,7 @@ class Session {
             const u64 spent = coder_.spent() - before;
             account_->kind_bits[kind] += spent;
             account_->bits[wrong ? Account::kCorrections : Account::kReferences] += spent;
+            note(Account::kReference, r.offset + skip, spent, wrong);
             ++account_->count[wrong ? Account::kCorrections : Account::kReferences];
         }
         if (out.room() < 8) {
@@ -655,6 +682,7 @@ class Session {
     u64 new_size_;
     Coder<kEncode> coder_;
     Account* account_;
+    u64 note_section_ = 0;
     bool elf_ = false;
     Image old_image_, new_image_;
     std::vector<Block> blocks_;
