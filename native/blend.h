@@ -64,6 +64,12 @@ class Blend {
         return static_cast<u8>(partial);
     }
 
+    // Codes one flag.
+    template <class C>
+    bool flag(C& coder, bool value, const u32* hashes, u32 first, u32 second) {
+        return code_bit(coder, value, hashes, 1, -1, 0, first, second);
+    }
+
   private:
     static constexpr u32 kFresh = 32768;  // check 0, seen 0, one half
     static constexpr i32 kFirstWeight = 22000;

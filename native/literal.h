@@ -195,6 +195,44 @@ class ChangedModel {
     }
     Blend blend_;
     u32 last_difference_ = 0;
+
+  public:
+    u32 last_difference() const { return last_difference_; }
+};
+
+// Whether the next old byte of a block changes, asked of each byte for a while after one that did.
+class WatchModel {
+  public:
+    explicit WatchModel(u64 changes) : blend_(kContexts, slots_log(changes), 40, 256) {}
+    static constexpr u32 kWatched = 32;  // bytes
+
+    // distance: plain bytes since the last change; gap, gap_before: the last two gaps; difference: the last change's.
+    template <class C>
+    bool code(C& coder, bool changes, const u8* old, u64 old_left, const u8* before, u32 distance, u64 gap, u64 gap_before, u32 difference, u64 offset, u32 place) {
+        const u32 here = old[0], next = old_left > 1 ? old[1] : 0, third = old_left > 2 ? old[2] : 0;
+        const u32 g = gap < 64 ? static_cast<u32>(gap) : 64, g2 = gap_before < 64 ? static_cast<u32>(gap_before) : 64;
+        u32 x[kContexts];
+        int n = 0;
+        const auto add = [&](u32 a, u32 b) { x[n] = hash_of(a, b + static_cast<u32>(n) * 0x01000193U); ++n; };
+        add(distance, g | place << 8);
+        add(here | before[-1] << 8, place);
+        add(here | before[-1] << 8 | before[-2] << 16, next);
+        add(here | next << 8 | third << 16, distance < 4 ? distance : 4);
+        add(here, difference | place << 8);
+        add(distance | static_cast<u32>(offset & 7) << 8, here);
+        add(distance, g | g2 << 8);
+        add(before[-1] | before[-2] << 8 | before[-3] << 16, before[-4] | distance << 8);
+        return blend_.flag(coder, changes, x, distance, here);
+    }
+
+  private:
+    static constexpr int kContexts = 8;
+    static int slots_log(u64 changes) {
+        int log = 12;
+        while (log < 20 && (1ULL << log) < changes * 32) ++log;
+        return log;
+    }
+    Blend blend_;
 };
 
 }  // namespace suture

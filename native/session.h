@@ -107,6 +107,7 @@ class Session {
         changes_left_ = change_count_.code(coder_, changes_.size());
         if (changes_left_ > new_size_) throw Malformed("more changed bytes than bytes");
         changed_ = std::make_unique<ChangedModel>(changes_left_);
+        watch_ = std::make_unique<WatchModel>(changes_left_);
         if (account_) account_->count[Account::kChanges] = changes_left_;
         next_gap();
         plan();
@@ -436,21 +437,15 @@ class Session {
         cursor_ready_ = false;
     }
 
-    // How many plain bytes of blocks are as they were, until the next change.
+    // How many plain bytes of blocks are as they were, until the next change, beyond those that were watched.
     void next_gap() {
-        if (!changes_left_) {
-            gap_ = ~0ULL;
-            return;
-        }
+        watched_ = 0;
+        gap_ = ~0ULL;
+        if (!changes_left_) return;
         const u64 before = account_ ? coder_.spent() : 0;
         u64 value = 0;
-        if constexpr (kEncode) {
-            value = changes_[change_index_] - (change_index_ ? changes_[change_index_ - 1] + 1 : 0);
-            ++change_index_;
-        }
-        const u32 context = last_gap_ == 0 ? 0 : last_gap_ < 8 ? 1 : last_gap_ < 64 ? 2 : last_gap_ < 1024 ? 3 : 4;
-        gap_ = last_gap_ = change_gap_[context * 5 + last_context_].code(coder_, value);
-        last_context_ = context;
+        if constexpr (kEncode) value = changes_[change_index_] - plain_at_;
+        gap_ = change_gap_.code(coder_, value);
         if (account_) account_->bits[Account::kGaps] += coder_.spent() - before;
     }
 
@@ -461,11 +456,18 @@ class Session {
 
     void plain_bytes(const Run& r, u64 skip, u64 size, Output& out) {
         while (size) {
+            if (watched_) {
+                watch(r, skip, out);
+                ++skip;
+                --size;
+                continue;
+            }
             const u64 part = std::min({size, gap_, out.room()});
             std::memcpy(out.at(), old_.data + r.from + skip, part);
             out.commit(part);
             skip += part;
             size -= part;
+            plain_at_ += part;
             if (gap_ != ~0ULL) gap_ -= part;
             if (gap_ == 0 && size) {
                 changed_byte(r, skip, out);
@@ -473,6 +475,30 @@ class Session {
                 --size;
             }
         }
+    }
+
+    // One byte soon after a change: it is asked for alone.
+    void watch(const Run& r, u64 skip, Output& out) {
+        const u64 before = account_ ? coder_.spent() : 0;
+        out.room();
+        const u64 from = r.from + skip, offset = r.offset + skip;
+        const u32 distance = WatchModel::kWatched - watched_;
+        bool changes = false;
+        if constexpr (kEncode) changes = truth_.data[offset] != old_.data[from];
+        changes = watch_->code(coder_, changes, old_.data + from, old_.size - from, out.at(), distance, last_gap_, gap_before_,
+                               changed_->last_difference(), offset, place_class(offset));
+        if (account_) {
+            account_->bits[Account::kGaps] += coder_.spent() - before;
+            note(Account::kChange, offset, coder_.spent() - before, 0);
+        }
+        if (changes) {
+            changed_byte(r, skip, out);
+            return;
+        }
+        *out.at() = old_.data[from];
+        out.commit(1);
+        ++plain_at_;
+        if (!--watched_) next_gap();
     }
 
     void changed_byte(const Run& r, u64 skip, Output& out) {
@@ -487,9 +513,23 @@ class Session {
         *out.at() = changed_->code(coder_, kEncode ? truth_.data[s.offset] : 0, s);
         out.commit(1);
         if (account_) account_->bits[Account::kChanges] += coder_.spent() - before;
-        --changes_left_;
-        next_gap();
-        note(Account::kChange, s.offset, coder_.spent() - before, 1);
+        note(Account::kChange, s.offset, account_ ? coder_.spent() - before : 0, 1);
+        gap_before_ = last_gap_;
+        last_gap_ = plain_at_ - after_change_;
+        ++plain_at_;
+        after_change_ = plain_at_;
+        if constexpr (kEncode) ++change_index_;
+        gap_ = ~0ULL;
+        watched_ = --changes_left_ ? WatchModel::kWatched : 0;
+    }
+
+    // Which kind of section, for contexts.
+    u32 place_class(u64 offset) {
+        if (place_section_ >= new_image_.sections.size() || offset - new_image_.sections[place_section_].offset >= new_image_.sections[place_section_].size || !new_image_.sections[place_section_].in_file()) {
+            place_section_ = 0;
+            while (place_section_ < new_image_.sections.size() && !(new_image_.sections[place_section_].in_file() && offset - new_image_.sections[place_section_].offset < new_image_.sections[place_section_].size)) ++place_section_;
+        }
+        return static_cast<u32>(place_section_) & 63;
     }
 
     // --- references ----------------------------------------------------------------------------------------------------
@@ -696,20 +736,24 @@ class Session {
     std::unique_ptr<AddressMap> map_;
     std::unique_ptr<LiteralModel> literal_;
     std::unique_ptr<ChangedModel> changed_;
+    std::unique_ptr<WatchModel> watch_;
     std::vector<Span> code_spans_;
     std::vector<Part> hoisted_, parts_;
     std::array<std::string_view, 3> hoisted_labels_{};
     std::array<u64, 3> hoisted_addresses_{};
     u64 hoisted_bytes_ = 0;
     std::vector<u64> changes_;
-    u64 change_index_ = 0, plain_seen_ = 0, changes_left_ = 0, gap_ = ~0ULL, last_gap_ = ~0ULL;
-    u32 last_context_ = 4;
+    u64 change_index_ = 0, plain_seen_ = 0, changes_left_ = 0;
+    // Plain bytes of blocks: how many so far, how many until the next change, the last gaps, where the last change ended.
+    u64 plain_at_ = 0, gap_ = ~0ULL, last_gap_ = 64, gap_before_ = 64, after_change_ = 0;
+    u32 watched_ = 0;
+    u64 place_section_ = 0;
 
     LayoutModel layout_;
     Number block_count_, change_count_;
     std::array<Number, 3> gaps_{}, seek_{}, size_{};
     Bit way_[6][3][5]{};
-    std::array<Number, 25> change_gap_{};
+    Number change_gap_;
     Bit wrong_[kKinds][3][8][2]{};
     Bit same_error_[kKinds]{};
     std::array<Number, kKinds> error_{};
