@@ -1,3 +1,4 @@
+#include "align.h"
 #include "engine.h"
 #include "label.h"
 #include "match.h"
@@ -53,7 +54,7 @@ std::vector<u8> encode(View old, View now, Account* account) {
     {
         const std::vector<u8> a = labelled(old, session.old_image(), Stream(session.old_image()));
         const std::vector<u8> b = labelled(now, session.new_image(), Stream(session.new_image()));
-        session.blocks() = match_streams(a, b);
+        session.blocks() = align_gaps(a, b, match_streams(a, b));
     }
     session.run([](const u8*, u64) {});
     std::vector<u8> code = session.finish();
