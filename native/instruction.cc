@@ -221,6 +221,7 @@ Progress progress_of(const u8* const bytes, const int count) {
                 if (within(kSib, 1)) return r;
                 if (mod == 0 && (bytes[q - 1] & 7) == 5 && within(kDisp32, 4)) return r;
             } else if (mod == 0 && rm == 5 && within(kRip, 4)) {
+                r.tail = static_cast<u8>((f & kI8 ? 1 : 0) + (f & kIz ? (narrow ? 2 : 4) : 0));
                 return r;
             }
             if (mod == 1 && within(kDisp8, 1)) return r;

@@ -27,6 +27,7 @@ struct Progress {
     u8 opcode = 0;      // last opcode byte, once known
     u8 map = 0;         // 0 one-byte, 1 0F, 2 0F38, 3 0F3A
     u8 modrm = 0;       // once known
+    u8 tail = 0;        // at a rip-relative displacement: bytes of the instruction after it
     bool done = false;  // the known bytes are a whole instruction
 };
 Progress progress_of(const u8* bytes, int count);

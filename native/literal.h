@@ -81,13 +81,25 @@ class LiteralModel {
         }
         const u32 closeness = static_cast<u32>(follows) | static_cast<u32>(agree) << 1;
         const u8 got = blend_.code(coder, value, x, expected, confidence, confidence * 16 + closeness * 4 + run_, state * 4 + closeness);
+        accept(got, s);
+        return got;
+    }
+
+    // Takes note of a byte, coded here or elsewhere.
+    void accept(u8 got, const Surroundings& s) {
         run_ = got == s.aligned ? std::min<u32>(run_ + 1, 3U) : 0;
-        remember(got, h);
+        remember(got, s.before);
         if (s.code) {
             ++instruction_;
-            step(h, got);
+            step(s.before, got);
         }
-        return got;
+    }
+
+    // Whether the next four bytes are the displacement of a call or of a rip-relative operand.
+    bool at_reference(const u8* before, Progress& progress) const {
+        progress = progress_of(before - instruction_, instruction_);
+        if (progress.index) return false;
+        return progress.field == kRip || (progress.field == kRelative32 && progress.map == 0 && progress.opcode == 0xE8);
     }
 
   private:
@@ -158,6 +170,71 @@ class LiteralModel {
     u32 run_ = 0;
     int instruction_ = 0;
     u32 last_opcode_ = 0;
+};
+
+// Where a call or a rip-relative operand among literals goes: as an address, since many go to the same one.
+class TargetModel {
+  public:
+    static constexpr u32 kRing = 1024;
+    explicit TargetModel(u64 literals) : blend_(kContexts, literals > 100000 ? 20 : 15, 8, 256) {}
+
+    // An address that was gone to.
+    void saw(bool call, u64 target) { rings_[call][next_[call]++ & (kRing - 1)] = static_cast<u32>(target); }
+
+    // guesses: two addresses that the old file suggests, or ~0 where it does not.
+    template <class C>
+    u32 code(C& coder, bool call, u32 target, const u64* guesses, u64 place) {
+        for (int i = 0; i < 2; ++i) {
+            if (guesses[i] == ~0ULL || (i && guesses[1] == guesses[0])) continue;
+            const u32 guess = static_cast<u32>(guesses[i]);
+            Bit& model = guessed_[call][i][history_[i] & 3];
+            const bool hit = coder.code(model, target == guess);
+            history_[i] = history_[i] << 1 | hit;
+            if (hit) return seen(call, guess);
+        }
+        const auto& ring = rings_[call];
+        const u32 filled = std::min(next_[call], kRing);
+        u32 age = 0;
+        if constexpr (C::kEncoding) {
+            while (age < filled && ring[(next_[call] - 1 - age) & (kRing - 1)] != target) ++age;
+        }
+        if (coder.code(recent_[call][last_recent_], age < filled)) {
+            last_recent_ = 1;
+            age = static_cast<u32>(age_[call].code(coder, age));
+            if (age >= filled) throw Malformed("an address that was not seen");
+            return seen(call, ring[(next_[call] - 1 - age) & (kRing - 1)]);
+        }
+        last_recent_ = 0;
+        u32 value = 0;
+        for (u32 i = 0; i < 4; ++i) {
+            u32 x[kContexts];
+            int n = 0;
+            const auto add = [&](u32 a, u32 b) { x[n] = hash_of(a, b + static_cast<u32>(n) * 0x01000193U); ++n; };
+            add(i, call);
+            add(value, i * 2 + call);
+            add(value, i);
+            add(static_cast<u32>(place >> (24 - 8 * i)), i * 2 + call);
+            add(static_cast<u32>(value - (last_[call] >> (32 - 8 * i) % 32)), i * 2 + call + (last_[call] >> (24 - 8 * i) & 0xFF) * 16);
+            const u8 got = blend_.code(coder, static_cast<u8>(target >> (24 - 8 * i)), x, -1, 0, i * 2 + call, 0);
+            value = value << 8 | got;
+        }
+        last_[call] = value;
+        return seen(call, value);
+    }
+
+  private:
+    static constexpr int kContexts = 5;
+    u32 seen(bool call, u32 target) {
+        saw(call, target);
+        return target;
+    }
+    Blend blend_;
+    std::array<std::array<u32, kRing>, 2> rings_{};
+    std::array<u32, 2> next_{}, last_{}, history_{};
+    u32 last_recent_ = 0;
+    Bit guessed_[2][2][4]{};
+    Bit recent_[2][2]{};
+    std::array<Number, 2> age_{};
 };
 
 // A byte inside a block that differs from the old one.

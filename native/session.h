@@ -101,6 +101,7 @@ class Session {
         cursor_ = std::make_unique<Finder::Cursor>(*finder_);
         map_ = std::make_unique<AddressMap>(old_image_, new_image_, *old_space_, *new_space_, *old_stream_, *new_stream_, blocks_);
         literal_ = std::make_unique<LiteralModel>(literals_);
+        targets_ = std::make_unique<TargetModel>(literals_);
         for (const Section& s : new_image_.sections)
             if (s.in_file() && s.code() && s.size) code_spans_.push_back({s.offset, s.offset + s.size});
         if constexpr (kEncode) collect_changes();
@@ -361,6 +362,14 @@ class Session {
             s.aligned = here;
             s.aligned_next = old_byte(position + forward + 1);
             s.backward = old_byte(position + backward);
+            Progress progress;
+            if (s.code && r.size - i >= 4 && literal_->at_reference(s.before, progress)) {
+                literal_reference(progress, s, position, forward, backward, out);
+                i += 3;
+                last = old_byte(position + forward + 3);
+                here = old_byte(position + forward + 4);
+                continue;
+            }
             *out.at() = literal_->code(coder_, kEncode ? truth_.data[s.offset] : 0, s);
             out.commit(1);
             last = here;
@@ -369,6 +378,35 @@ class Session {
         if (account_) {
             account_->bits[Account::kLiterals] += coder_.spent() - before;
             note(Account::kLiteral, r.offset, coder_.spent() - before, r.size);
+        }
+    }
+
+    // What a displacement at an old stream position goes to in the new file, if the same instruction seems to be there.
+    u64 suggested(i64 position, const u8* before, u32 tail) {
+        if (position < 1 || static_cast<u64>(position) + 4 > old_stream_->size() || old_byte(position - 1) != before[-1]) return ~0ULL;
+        u8 bytes[4];
+        for (int k = 0; k < 4; ++k) bytes[k] = old_byte(position + k);
+        const u64 next = old_space_->address_of(old_stream_->offset_of(static_cast<u64>(position))) + 4 + tail;
+        const u64 target = next + static_cast<u64>(static_cast<i64>(load<i32>(bytes)));
+        return old_image_.range.holds(target) ? (*map_)(target).address : ~0ULL;
+    }
+
+    void literal_reference(const Progress& progress, Surroundings& s, i64 position, i64 forward, i64 backward, Output& out) {
+        const bool call = progress.field == kRelative32;
+        const u64 next = new_space_->address_of(s.offset) + 4 + progress.tail;
+        const u64 guesses[2] = {suggested(position + forward, s.before, progress.tail), suggested(position + backward, s.before, progress.tail)};
+        u32 target = 0;
+        if constexpr (kEncode) target = static_cast<u32>(next + load<u32>(truth_.data + s.offset));
+        target = targets_->code(coder_, call, target, guesses, next);
+        u8 bytes[4];
+        store<u32>(bytes, target - static_cast<u32>(next));
+        for (int k = 0; k < 4; ++k) {
+            out.room();
+            s.before = out.at();
+            s.aligned = old_byte(position + forward + k);
+            literal_->accept(bytes[k], s);
+            *out.at() = bytes[k];
+            out.commit(1);
         }
     }
 
@@ -574,6 +612,7 @@ class Session {
             note(Account::kReference, r.offset + skip, spent, wrong);
             ++account_->count[wrong ? Account::kCorrections : Account::kReferences];
         }
+        if (kind <= kRipRelative) targets_->saw(kind == kBranch, base + actual);
         if (out.room() < 8) {
             u8 bytes[8];
             store<u64>(bytes, actual);
@@ -735,6 +774,7 @@ class Session {
     bool cursor_ready_ = false;
     std::unique_ptr<AddressMap> map_;
     std::unique_ptr<LiteralModel> literal_;
+    std::unique_ptr<TargetModel> targets_;
     std::unique_ptr<ChangedModel> changed_;
     std::unique_ptr<WatchModel> watch_;
     std::vector<Span> code_spans_;
