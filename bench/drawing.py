@@ -105,12 +105,11 @@ def draw_lines(title: str, charts: Sequence[tuple[str, Sequence[Line]]], *, x_la
                     f"<rect x='{24 + index * 130}' y='{top + high + 52}' width='12' height='12' fill='{colour}'/>"
                 )
                 parts.append(text(42 + index * 130, top + high + 63, line.label))
-        middle = sorted(points)[0]
-        slope = [(x, middle[1] * x / middle[0]) for x in (10.0 ** xs[0], 10.0 ** xs[1])]
-        slope = [(x, y) for x, y in slope if 10.0 ** ys[0] <= y <= 10.0 ** ys[1]]
-        if len(slope) == 2:
-            path = "L".join(f"{place_x(x):.1f} {place_y(y):.1f}" for x, y in slope)
-            parts.append(f"<path d='M{path}' stroke='{FAINT}' stroke-dasharray='4 4'/>")
+        middle = tuple(math.log10(value) for value in sorted(points)[len(points) // 2])
+        down, up = min(middle[0] - xs[0], middle[1] - ys[0]), min(xs[1] - middle[0], ys[1] - middle[1])
+        ends = [(10 ** (middle[0] + step), 10 ** (middle[1] + step)) for step in (-down, up)]
+        path = "L".join(f"{place_x(x):.1f} {place_y(y):.1f}" for x, y in ends)
+        parts.append(f"<path d='M{path}' stroke='{FAINT}' stroke-dasharray='4 4'/>")
     return frame(parts, top + high + 82)
 
 

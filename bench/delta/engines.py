@@ -6,6 +6,7 @@ Peers get files (of a tree, one tar); Suture gets files or trees. Every engine m
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -56,7 +57,7 @@ class Suture(Engine):
     command = str(Path(sys.executable).with_name("suture"))
 
     def version(self) -> str:
-        # Any change of the engine makes old figures void: its sources are its version.
+        # Any change of the engine makes old figures void: its sources and its built kernel are its version.
         rooms = [ROOT / "src/suture" / room for room in ("delta", "improvement", "adapters")] + [ROOT / "native"]
         files = [
             path for room in rooms for path in sorted(room.rglob("*")) if path.suffix in (".py", ".cc", ".h", ".hh")
@@ -64,6 +65,9 @@ class Suture(Engine):
         digest = hashlib.sha256()
         for path in files:
             digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+        kernel = importlib.util.find_spec("suture.delta._kernel")
+        if kernel is not None and kernel.origin:  # the built kernel may be older than its sources
+            digest.update(Path(kernel.origin).read_bytes())
         return f"sources {digest.hexdigest()[:16]}"
 
     def make(self, old: Path, new: Path, patch: Path) -> list[str]:

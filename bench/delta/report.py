@@ -134,6 +134,7 @@ def draw_sizes(content: Mapping[str, Any], pairs: Sequence[Pair]) -> str:
     rows = [pair for pair in pairs if any(bytes_of(content, pair.name, engine) for engine in SHOWN)]
     left, right, top, step = 330, WIDTH - 24, 92, 25
     sizes = [size for pair in rows for engine in SHOWN if (size := bytes_of(content, pair.name, engine))]
+    sizes += [pair.experiment_bytes for pair in rows if pair.experiment_bytes]
     low, high = math.floor(math.log10(min(sizes))), math.ceil(math.log10(max(sizes)))
 
     def place(size: float) -> float:
@@ -144,7 +145,7 @@ def draw_sizes(content: Mapping[str, Any], pairs: Sequence[Pair]) -> str:
     for index, engine in enumerate(SHOWN):
         parts.append(f"<circle cx='{x + 5:.0f}' cy='50' r='5' fill='{SERIES[index]}'/>")
         parts.append(text(x + 15, 54, ENGINES[engine].title))
-        x += 38 + 6.6 * len(ENGINES[engine].title)
+        x += 24 + 6.2 * len(ENGINES[engine].title)
     parts.append(text(x, 54, "| first experiment", colour=FAINT))
     for power in range(low, high + 1):
         line = place(10.0**power)
@@ -216,8 +217,10 @@ def write_report(content: Mapping[str, Any]) -> list[Path]:
     words = [
         "# The delta engine, measured",
         "",
-        "Written by `python bench/delta/measure.py`; the bench is described in [README.md](README.md). Patch bytes; the",
-        "smallest in bold. Every patch was applied and the result compared byte for byte.",
+        "Written by `python bench/delta/measure.py`; the bench is described in [README.md](README.md). Patch",
+        "bytes, the smallest in bold. Every patch was applied and the result compared byte for byte.",
+        "",
+        "![Patch bytes by pair and engine](../../docs/pictures/delta-sizes.svg)",
         "",
         size_table(content, pairs),
         "",
@@ -232,6 +235,7 @@ def write_report(content: Mapping[str, Any]) -> list[Path]:
         "## What it costs",
         "",
         "Whole processes, interpreters included; one thread each. Peaks under 10 MiB cannot be told apart.",
+        "HDiffPatch runs through its Python package, which holds files and patch in memory; its own `hpatchz` streams.",
         "",
         cost_table(content, pairs),
         "",
