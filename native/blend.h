@@ -47,7 +47,8 @@ class Blend {
           shift_(32 - slots_log),
           slots_(1ULL << slots_log, kFresh),
           first_(static_cast<u64>(first_sets) * (contexts + 2), kFirstWeight),
-          second_(static_cast<u64>(second_sets) * (contexts + 2), kFirstWeight) {}
+          second_(static_cast<u64>(second_sets) * (contexts + 2), kFirstWeight),
+          third_(256ULL * (contexts + 2), kFirstWeight) {}
 
     // Codes one byte. hashes: `contexts` of them; expected: the byte that a match predicts, or -1, with its
     // confidence class 0 … 15; first, second: mixer selectors.
@@ -72,8 +73,8 @@ class Blend {
 
   private:
     static constexpr u32 kFresh = 32768;  // check 0, seen 0, one half
-    static constexpr i32 kFirstWeight = 22000;
-    static constexpr u32 kLimit = 40;
+    static constexpr i32 kFirstWeight = 18000;
+    static constexpr u32 kLimit = 16;
     static constexpr int kMost = 24;
 
     template <class C>
@@ -98,19 +99,22 @@ class Blend {
         x[contexts_ + 1] = 256;
         i32* const w1 = &first_[static_cast<u64>(first) * n];
         i32* const w2 = &second_[static_cast<u64>(second) * n];
-        i64 dot1 = 0, dot2 = 0;
+        i32* const w3 = &third_[static_cast<u64>(partial) * n];
+        i64 dot1 = 0, dot2 = 0, dot3 = 0;
         for (int i = 0; i < n; ++i) {
             dot1 += static_cast<i64>(x[i]) * w1[i];
             dot2 += static_cast<i64>(x[i]) * w2[i];
+            dot3 += static_cast<i64>(x[i]) * w3[i];
         }
-        const i32 d1 = clamp(dot1 >> 16), d2 = clamp(dot2 >> 16);
-        const i32 p1 = kLogistic.squash[d1 + 2048], p2 = kLogistic.squash[d2 + 2048];
-        const u32 p = kLogistic.squash[((d1 + d2) >> 1) + 2048];
+        const i32 d1 = clamp(dot1 >> 16), d2 = clamp(dot2 >> 16), d3 = clamp(dot3 >> 16);
+        const i32 p1 = kLogistic.squash[d1 + 2048], p2 = kLogistic.squash[d2 + 2048], p3 = kLogistic.squash[d3 + 2048];
+        const u32 p = kLogistic.squash[((d1 + d2 + d3) * 21845 >> 16) + 2048];
         bit = coder.code_raw(p, bit);
-        const i32 e1 = ((bit << 16) - p1) * rate(), e2 = ((bit << 16) - p2) * rate();
+        const i32 e1 = ((bit << 16) - p1) * rate(), e2 = ((bit << 16) - p2) * rate(), e3 = ((bit << 16) - p3) * rate();
         for (int i = 0; i < n; ++i) {
             w1[i] += (static_cast<i64>(x[i]) * e1 + (1 << 19)) >> 20;
             w2[i] += (static_cast<i64>(x[i]) * e2 + (1 << 19)) >> 20;
+            w3[i] += (static_cast<i64>(x[i]) * e3 + (1 << 19)) >> 20;
         }
         ++bits_;
         for (int i = 0; i < contexts_; ++i) learn(*slot[i], bit);
@@ -124,7 +128,7 @@ class Blend {
 
     static i32 clamp(i64 d) { return static_cast<i32>(d < -2047 ? -2047 : d > 2047 ? 2047 : d); }
     // Mixers learn quickly at first.
-    i32 rate() const { return bits_ < 256 ? 24 : bits_ < 4096 ? 14 : bits_ < 65536 ? 8 : 5; }
+    i32 rate() const { return bits_ < 256 ? 100 : bits_ < 4096 ? 60 : bits_ < 65536 ? 28 : 18; }
     static void learn(u32& s, int bit) {
         const i32 p = static_cast<i32>(s & 65535);
         const u32 seen = s >> 16 & 63;
@@ -136,7 +140,7 @@ class Blend {
     int contexts_;
     int shift_;
     std::vector<u32> slots_;
-    std::vector<i32> first_, second_;
+    std::vector<i32> first_, second_, third_;
     std::array<Bit, 16> match_{};
     u64 bits_ = 0;
 };

@@ -12,7 +12,13 @@ constexpr u64 kSpread = 1ULL << 20;  // of a table without evidence: how far its
 
 bool is_words(const Section& s) {
     return s.label == ".data" || s.label == ".data.rel.ro" || s.label == ".init_array" || s.label == ".fini_array" ||
-           s.label == ".got" || s.label == ".got.plt" || s.label == ".tdata" || s.label == ".data.rel.ro.local";
+           s.label == ".got" || s.label == ".got.plt" || s.label == ".tdata" || s.label == ".noptrdata" || s.label == ".itablink";
+}
+
+// Debugging information: addresses at any place.
+bool is_loose(const Section& s) {
+    return s.label == ".debug_info" || s.label == ".debug_loc" || s.label == ".debug_ranges" || s.label == ".debug_aranges" ||
+           s.label == ".debug_line" || s.label == ".debug_addr";
 }
 
 }  // namespace
@@ -37,6 +43,10 @@ Finder::Finder(View file, const Image& image, const Space& space) : file_(file),
             r.what = Class::kWords;
         } else if (static_cast<int>(i) == rodata_) {
             r.what = Class::kTables;
+        } else if (is_loose(s)) {
+            r.what = Class::kLoose;
+        } else if (s.label == ".dynamic") {
+            r.what = Class::kDynamic;
         } else {
             continue;
         }
@@ -56,6 +66,7 @@ Finder::Finder(View file, const Image& image, const Space& space) : file_(file),
     for (Region& r : regions_) {
         if (r.what == Class::kCode) sweep(r);
         if (r.what == Class::kUnwind) walk_unwind(r);
+        if (r.what == Class::kLoose) sweep_loose(r);
         if (r.what == Class::kWords) {
             r.data = words_.size() * 64;
             if (!image.fixed) words_.resize(words_.size() + (r.end - r.begin) / 512 + 1);
@@ -104,6 +115,27 @@ void Finder::sweep(Region& region) {
     }
     // A section whose last instruction runs over a granule's begin.
     for (; granule * kGranule < s.size; ++granule) syncs_[region.data + granule] = 255;
+}
+
+// Whether eight bytes at any place are an address: of a fixed image, any; of another, one in .text.
+bool Finder::loose_word(u64 at, u64 end) const {
+    if (end - at < 8) return false;
+    const u64 value = load<u64>(file_.data + at);
+    if (image_.fixed) return value >= image_.range.begin + 0x1000 && value < image_.range.end;
+    return text_ >= 0 && value - image_.sections[text_].virtual_address < image_.sections[text_].size;
+}
+
+void Finder::sweep_loose(Region& region) {
+    region.data = syncs_.size();
+    u64 granule = 0;
+    for (u64 at = region.begin; at < region.end; at += loose_word(at, region.end) ? 8 : 1) {
+        const u64 distance = at - region.begin;
+        if (distance >= granule * kGranule) {
+            syncs_.push_back(static_cast<u8>(distance - granule * kGranule));
+            ++granule;
+        }
+    }
+    for (; granule * kGranule < region.end - region.begin; ++granule) syncs_.push_back(255);
 }
 
 void Finder::find_tables() {
@@ -320,6 +352,14 @@ void Finder::word_reference(u64 at, std::array<Reference, 4>& out, u32& n) const
     out[n++] = {at, 0, value, 8, kWord64};
 }
 
+// Generic ABI, "Dynamic Section": the entries that hold an address.
+void Finder::dynamic_reference(u64 at, std::array<Reference, 4>& out, u32& n) const {
+    const u64 tag = load<u64>(file_.data + at), value = load<u64>(file_.data + at + 8);
+    const bool address = (tag >= 3 && tag <= 7) || tag == 12 || tag == 13 || tag == 23 || tag == 25 || tag == 26 || tag == 32 || tag == 36 ||
+                         (tag >= 0x6ffffef5 && tag <= 0x6ffffeff) || tag == 0x6ffffff0 || tag == 0x6ffffffc || tag == 0x6ffffffe;
+    if (address && in_image(value)) out[n++] = {at + 8, 0, value, 8, kWord64};
+}
+
 bool Finder::Cursor::enter(u64 region, u64 offset) {
     region_ = region;
     if (region >= finder_.regions_.size()) return false;
@@ -328,6 +368,7 @@ bool Finder::Cursor::enter(u64 region, u64 offset) {
     if (offset <= r.begin) offset = r.begin;
     const u64 distance = offset - r.begin;
     switch (r.what) {
+        case Class::kLoose:
         case Class::kCode: {
             // An instruction has at most 31 bytes as the decoder reads it; one granule back is more than enough.
             u64 granule = (distance < 64 ? 0 : distance - 64) / kGranule;
@@ -356,6 +397,9 @@ bool Finder::Cursor::enter(u64 region, u64 offset) {
         case Class::kSymbols:
         case Class::kSlots:
             at_ = r.begin + distance / 24 * 24;
+            break;
+        case Class::kDynamic:
+            at_ = r.begin + distance / 16 * 16;
             break;
         case Class::kWords:
             at_ = (r.begin + 7) & ~7ULL;
@@ -419,6 +463,26 @@ void Finder::Cursor::refill() {
                     at_ += 24;
                     if (r.what == Class::kSymbols) finder_.symbol_references(here, s, queue_, count_);
                     else finder_.slot_references(here, queue_, count_);
+                    if (count_) return;
+                }
+                break;
+            case Class::kLoose:
+                while (at_ < r.end) {
+                    const u64 here = at_;
+                    if (!finder_.loose_word(here, r.end)) {
+                        ++at_;
+                        continue;
+                    }
+                    at_ += 8;
+                    queue_[count_++] = {here, 0, load<u64>(finder_.file_.data + here), 8, kWord64};
+                    return;
+                }
+                break;
+            case Class::kDynamic:
+                while (at_ + 16 <= r.end) {
+                    const u64 here = at_;
+                    at_ += 16;
+                    finder_.dynamic_reference(here, queue_, count_);
                     if (count_) return;
                 }
                 break;

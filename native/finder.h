@@ -66,7 +66,7 @@ class Finder {
     bool is_code(u64 offset) const;
 
   private:
-    enum class Class : u8 { kCode, kTables, kUnwind, kSymbols, kSlots, kWords };
+    enum class Class : u8 { kCode, kTables, kUnwind, kSymbols, kSlots, kWords, kLoose, kDynamic };
     struct Region {
         u64 begin, end;
         Class what;
@@ -82,6 +82,8 @@ class Finder {
     void sweep(Region& region);
     void note_table(const Instruction& instruction, u64 target, u64 number);
     void find_tables();
+    bool loose_word(u64 at, u64 end) const;
+    void sweep_loose(Region& region);
     void walk_unwind(Region& region);
     void mark_words();
     void mark(u64 address);
@@ -91,13 +93,14 @@ class Finder {
     void unwind_references(u64 at, const Section& s, std::array<Reference, 4>& out, u32& n) const;
     void symbol_references(u64 at, const Section& s, std::array<Reference, 4>& out, u32& n) const;
     void slot_references(u64 at, std::array<Reference, 4>& out, u32& n) const;
+    void dynamic_reference(u64 at, std::array<Reference, 4>& out, u32& n) const;
     void word_reference(u64 at, std::array<Reference, 4>& out, u32& n) const;
 
     View file_;
     const Image& image_;
     const Space& space_;
     std::vector<Region> regions_;
-    std::vector<u8> syncs_;    // for each granule of code: distance to the first instruction that begins in it
+    std::vector<u8> syncs_;    // for each granule of code or loose words: distance to the first one that begins in it
     std::vector<u32> marks_;   // for each 64th entry of .eh_frame: its distance from the section's begin
     std::vector<u64> words_;   // bit field: aligned words that hold addresses
     std::vector<JumpTable> jump_tables_;

@@ -214,7 +214,7 @@ class TargetModel {
             add(value, i * 2 + call);
             add(value, i);
             add(static_cast<u32>(place >> (24 - 8 * i)), i * 2 + call);
-            add(static_cast<u32>(value - (last_[call] >> (32 - 8 * i) % 32)), i * 2 + call + (last_[call] >> (24 - 8 * i) & 0xFF) * 16);
+            add(last_[call] >> (24 - 8 * i), hash_of(value, i * 2 + call));
             const u8 got = blend_.code(coder, static_cast<u8>(target >> (24 - 8 * i)), x, -1, 0, i * 2 + call, 0);
             value = value << 8 | got;
         }
