@@ -6,19 +6,22 @@ namespace suture {
 namespace {
 
 // Scores in fifths of a byte, about: what an equal byte saves, a changed one costs, and a block costs.
-constexpr i32 kEqual = 2, kChanged = -5, kOpen = 16, kReopen = 9;
+constexpr i32 kEqual = 2, kChanged = -5, kOpen = 16;
 constexpr u64 kMargin = 256;          // old bytes looked at beyond the gap's own
 constexpr u64 kMostNew = 4096;        // new bytes aligned at a time
 constexpr u64 kMostOld = 8192;        // old bytes that they are aligned with
+constexpr u64 kLargestGap = 32768;     // a longer one is new, or for the matcher
+constexpr u64 kWorkPerByte = 256;      // pairs compared for each new byte of the file, at most: linear growth
 constexpr i32 kNever = -(1 << 28);
 
 class Aligner {
   public:
-    Aligner(const std::vector<u8>& a, const std::vector<u8>& b) : a_(a), b_(b) {}
+    Aligner(const std::vector<u8>& a, const std::vector<u8>& b) : a_(a), b_(b), work_left_(b.size() * kWorkPerByte + (1 << 24)) {}
 
     // Adds blocks for the new bytes [begin, end): `left`, `right` are the old positions where the blocks around them end
     // and begin.
     void gap(u64 begin, u64 end, u64 left, u64 right, std::vector<Block>& out) {
+        if (end - begin > kLargestGap) return;
         for (u64 at = begin; at < end; at += kMostNew) piece(at, std::min(end, at + kMostNew), left, right, out);
     }
 
@@ -44,18 +47,16 @@ class Aligner {
             window(right > reach ? right - reach : 0, right + kMargin);
         }
         const u64 m = places_.size();
-        if (n < 4 || m < 8) return;
+        if (n < 4 || m < 8 || n * m > work_left_) return;
+        work_left_ -= n * m;
         old_.resize(m);
         for (u64 j = 0; j < m; ++j) old_[j] = places_[j] == ~0ULL ? 256 : a_[places_[j]];
         row_.assign(m, kNever);
-        open_.assign(m, kOpen);
         opened_.assign(n * m, 0);
-        best_.assign(n + 1, {0, 0});
         from_.assign(n + 1, -1);
         // The block before may go on for nothing.
         for (u64 j = 0; j < m; ++j)
             if (places_[j] + 1 == left && left) row_[j] = 0;
-        std::vector<i32> free(n + 1, 0);
         i32 f = 0;
         for (u64 i = 0; i < n; ++i) {
             const i32 c = b_[begin + i];
@@ -77,12 +78,10 @@ class Aligner {
                 best = best > value ? best : value;
             }
             row_.swap(next_);
-            free[i + 1] = f;
             if (best > f) {
                 f = best;
                 from_[i + 1] = static_cast<i64>(std::find(row_.begin(), row_.end(), best) - row_.begin());
             }
-            free[i + 1] = f;
         }
         trace(begin, n, m, right, f, out);
     }
@@ -121,10 +120,10 @@ class Aligner {
     }
 
     const std::vector<u8>&a_, &b_;
+    u64 work_left_;
     std::vector<u64> places_;
-    std::vector<i32> old_, row_, next_, open_;
+    std::vector<i32> old_, row_, next_;
     std::vector<u8> opened_;
-    std::vector<std::pair<i32, i32>> best_;
     std::vector<i64> from_;
 };
 

@@ -42,10 +42,11 @@ inline u32 hash_of(u32 a, u32 b) {
 class Blend {
   public:
     // contexts: how many hashes each byte brings; slots: logarithm of the table's size; sets: mixer selectors' ranges.
-    Blend(int contexts, int slots_log, int first_sets, int second_sets)
+    Blend(int contexts, int slots_log, int first_sets, int second_sets, u32 fresh = 32768)
         : contexts_(contexts),
           shift_(32 - slots_log),
-          slots_(1ULL << slots_log, kFresh),
+          fresh_(fresh),
+          slots_(1ULL << slots_log, fresh),
           first_(static_cast<u64>(first_sets) * (contexts + 2), kFirstWeight),
           second_(static_cast<u64>(second_sets) * (contexts + 2), kFirstWeight),
           third_(256ULL * (contexts + 2), kFirstWeight) {}
@@ -72,7 +73,6 @@ class Blend {
     }
 
   private:
-    static constexpr u32 kFresh = 32768;  // check 0, seen 0, one half
     static constexpr i32 kFirstWeight = 18000;
     static constexpr u32 kLimit = 16;
     static constexpr int kMost = 24;
@@ -85,7 +85,7 @@ class Blend {
         for (int i = 0; i < contexts_; ++i) {
             const u32 h = hash_of(hashes[i], partial);
             u32& s = slots_[h >> shift_];
-            if (((s >> 22) ^ h) & 1023) s = (h & 1023) << 22 | kFresh;
+            if (((s >> 22) ^ h) & 1023) s = (h & 1023) << 22 | fresh_;
             slot[i] = &s;
             x[i] = kLogistic.stretch[(s & 65535) >> 4];
         }
@@ -139,6 +139,7 @@ class Blend {
 
     int contexts_;
     int shift_;
+    u32 fresh_;  // a new slot: check 0, seen 0, this probability
     std::vector<u32> slots_;
     std::vector<i32> first_, second_, third_;
     std::array<Bit, 16> match_{};

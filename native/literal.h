@@ -280,7 +280,7 @@ class ChangedModel {
 // Whether the next old byte of a block changes, asked of each byte for a while after one that did.
 class WatchModel {
   public:
-    explicit WatchModel(u64 changes) : blend_(kContexts, slots_log(changes), 40, 256) {}
+    explicit WatchModel(u64 changes) : blend_(kContexts, slots_log(changes), 40, 256, 16000) {}
     static constexpr u32 kWatched = 32;  // bytes
 
     // distance: plain bytes since the last change; gap, gap_before: the last two gaps; difference: the last change's.

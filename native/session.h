@@ -78,6 +78,10 @@ class Session {
         old_image_.size = old.size;
         new_image_.size = new_size;
         elf_ = finder == kElfFinder;
+        for (auto& kind : wrong_)
+            for (auto& certainty : kind)
+                for (auto& history : certainty)
+                    for (Bit& model : history) model.p = (&certainty == &kind[kCertain]) ? 1U << 14 : 1U << 20;
         if (elf_) {
             if (!parse_elf(old, old_image_)) throw Malformed("the old file is not the kind of executable that the patch was made for");
             find_tables(old, old_image_);
