@@ -32,6 +32,7 @@ class Coder {
     // Encoding: nothing. Decoding: the coded bytes.
     explicit Coder(View input = {}) : input_(input) {
         if constexpr (!kEncode) {
+            if (input.size && input.data[input.size - 1] == 0) throw Malformed("zeros follow the end of the patch");
             for (int i = 0; i < 4; ++i) code_ = code_ << 8 | next();
         }
     }
@@ -92,6 +93,8 @@ class Coder {
         }
         for (int i = 0; i < 5; ++i) shift();
         for (int i = 0; i < kMostTrimmed && !out_.empty() && out_.back() == 0; ++i) out_.pop_back();
+        // A last byte of 0 would be a second spelling; what follows the chosen bytes says nothing.
+        if (!out_.empty() && out_.back() == 0) out_.push_back(1);
         return std::move(out_);
     }
 

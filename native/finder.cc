@@ -33,7 +33,7 @@ Finder::Finder(View file, const Image& image, const Space& space) : file_(file),
         if (!s.in_file() || !s.size) continue;
         Region r{s.offset, s.offset + s.size, Class::kCode, static_cast<u32>(i), 0};
         if (s.code()) {
-        } else if (s.label == ".eh_frame" && s.loaded()) {
+        } else if (static_cast<int>(i) == image.find(".eh_frame") && s.loaded()) {
             r.what = Class::kUnwind;
         } else if (s.type == kDynsymType || s.type == kSymtabType) {
             r.what = Class::kSymbols;

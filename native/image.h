@@ -44,9 +44,10 @@ struct Image {
     u64 headers_offset = 0;
     std::array<Span, kTables> tables{};  // empty where there is none
 
+    // The first section of that name that has bytes in the file, or -1.
     int find(std::string_view label) const {
         for (u64 i = 0; i < sections.size(); ++i)
-            if (sections[i].label == label) return static_cast<int>(i);
+            if (sections[i].label == label && sections[i].in_file() && sections[i].size) return static_cast<int>(i);
         return -1;
     }
 };

@@ -98,13 +98,13 @@ nb::list account_of(nb::handle old, nb::handle payload, u64 new_size) {
 NB_MODULE(_kernel, module) {
     module.doc() = "Native kernel of suture.delta; reached only through suture.delta.kernel.";
     module.attr("kernel_version") = 2;
-    nb::exception<Malformed>(module, "Malformed", PyExc_ValueError);
+    nb::exception<Malformed>(module, "MalformedError", PyExc_ValueError);
     module.def(
         "self_test", [](nb::bytes bytes) { return fnv1a(static_cast<const u8*>(bytes.data()), bytes.size()); },
         nb::arg("data"), "FNV-1a (64 bit) of `data`; the Python reference must agree.");
     module.def("encode", &encode_files, nb::arg("old"), nb::arg("new"), "A payload of the executable engine, or nothing.");
     module.def("apply", &apply_payload, nb::arg("old"), nb::arg("payload"), nb::arg("new_size"), nb::arg("output").none(),
-               "Gives the new bytes to `output`, a chunk at a time. Raises Malformed.");
+               "Gives the new bytes to `output`, a chunk at a time. Raises MalformedError.");
     module.def("account", &account_of, nb::arg("old"), nb::arg("payload"), nb::arg("new_size"),
                "Where the bits of a payload go: (group, section or wrong ones, name, count, bits).");
 }
