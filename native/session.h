@@ -5,69 +5,21 @@
 #include <functional>
 #include <memory>
 
+#include "account.h"
+#include "block_list.h"
 #include "finder.h"
 #include "layout.h"
 #include "literal.h"
 #include "map.h"
+#include "output.h"
+#include "reference.h"
+#include "relocation.h"
 #include "tables.h"
 
 namespace suture {
 
 constexpr u8 kFormatVersion = 1;  // of the payload
 constexpr u8 kRawFinder = 0, kElfFinder = 1;
-
-// Where the bytes of a patch go, in 1/65536 bits, and how many of each there are.
-struct Account {
-    enum Part { kLayout, kBlocks, kLiterals, kGaps, kChanges, kReferences, kCorrections, kRelocations, kParts };
-    std::array<u64, kParts> bits{}, count{};
-    std::array<u64, kKinds> seen{}, wrong{}, kind_bits{};
-    // For each new section, and last what lies in none: bits of literals, changed bytes and references, and their counts.
-    enum Use { kLiteral, kChange, kReference, kUses };
-    struct Place {
-        std::array<u64, kUses> bits{}, count{};
-    };
-    std::vector<Place> places;
-};
-
-// New bytes in order, with the last 64 always at hand before `at()`.
-class Output {
-  public:
-    using Sink = std::function<void(const u8*, u64)>;
-    static constexpr u64 kBefore = 64;
-    // A chunked way to a sink, or, with none, a buffer for exactly `capacity` bytes.
-    Output(u64 capacity, Sink sink) : buffer_(kBefore + capacity), sink_(std::move(sink)) {}
-    u8* at() { return &buffer_[used_]; }
-    u64 room() {
-        if (used_ == buffer_.size()) flush();
-        return buffer_.size() - used_;
-    }
-    void commit(u64 n) { used_ += n; }
-    void write(const u8* bytes, u64 n) {
-        while (n) {
-            const u64 part = std::min(n, room());
-            std::memcpy(at(), bytes, part);
-            commit(part);
-            bytes += part;
-            n -= part;
-        }
-    }
-    void flush() {
-        if (used_ > kBefore && sink_) sink_(&buffer_[kBefore], used_ - kBefore);
-        if (!sink_) throw Malformed("a table of more bytes than it has");
-        std::memmove(&buffer_[0], &buffer_[used_ - kBefore], kBefore);
-        used_ = kBefore;
-    }
-    View whole() const { return {&buffer_[kBefore], used_ - kBefore}; }
-
-  private:
-    std::vector<u8> buffer_;
-    u64 used_ = kBefore;
-    Sink sink_;
-};
-
-struct Relocation {
-    u64 place, info, addend;
-};
 
 template <bool kEncode>
 class Session {
@@ -78,10 +30,6 @@ class Session {
         old_image_.size = old.size;
         new_image_.size = new_size;
         elf_ = finder == kElfFinder;
-        for (auto& kind : wrong_)
-            for (auto& certainty : kind)
-                for (auto& history : certainty)
-                    for (Bit& model : history) model.p = (&certainty == &kind[kCertain]) ? 1U << 14 : 1U << 20;
         if (elf_) {
             if (!parse_elf(old, old_image_)) throw Malformed("the old file is not the kind of executable that the patch was made for");
             find_tables(old, old_image_);
@@ -100,7 +48,11 @@ class Session {
         new_space_ = std::make_unique<Space>(new_image_);
         old_stream_ = std::make_unique<Stream>(old_image_);
         new_stream_ = std::make_unique<Stream>(new_image_);
-        timed(Account::kBlocks, [&] { code_blocks(); });
+        timed(Account::kBlocks, [&] { literals_ = block_list_.code(coder_, blocks_, old_stream_->size(), new_stream_->size()); });
+        if (account_) {
+            account_->count[Account::kBlocks] = blocks_.size();
+            account_->count[Account::kLiterals] = literals_;
+        }
         finder_ = std::make_unique<Finder>(old_, old_image_, *old_space_);
         cursor_ = std::make_unique<Finder::Cursor>(*finder_);
         map_ = std::make_unique<AddressMap>(old_image_, new_image_, *old_space_, *new_space_, *old_stream_, *new_stream_, blocks_);
@@ -169,60 +121,6 @@ class Session {
         }
         places[i].bits[use] += bits;
         places[i].count[use] += count;
-    }
-
-    // --- the block list -------------------------------------------------------------------------------------------
-
-    void code_blocks() {
-        const u64 count = block_count_.code(coder_, blocks_.size());
-        const u64 old_size = old_stream_->size(), new_size = new_stream_->size();
-        if (count > new_size) throw Malformed("more blocks than bytes");
-        if constexpr (!kEncode) blocks_.reserve(std::min<u64>(count, 1U << 16));
-        u64 to = 0, from = 0;  // ends of the block before
-        u32 last_way = 0, last_gap = 0;
-        literals_ = 0;
-        std::array<u64, 4> ways{};  // differences from - to of earlier blocks, the latest first
-        for (u64 i = 0; i < count; ++i) {
-            Block b{};
-            if constexpr (kEncode) b = blocks_[i];
-            const u64 gap = gaps_[std::min<u32>(last_way, 2)].code(coder_, b.to - to);
-            if (gap > new_size - to) throw Malformed("a block begins outside the new file");
-            const u64 start = to + gap;
-            // Where from: on with the old bytes as if nothing was inserted, as if as much was replaced, on the way of
-            // an earlier block, or elsewhere.
-            const u64 here = kEncode ? b.from : 0;
-            const std::array<u64, 5> guesses = {from + gap, from, start + ways[1], start + ways[2], start + ways[3]};
-            u32 way = 0;
-            const u32 gap_class = gap == 0 ? 0 : gap < 8 ? 1 : 2;
-            Bit* const models = way_[last_way][gap_class];
-            for (; way < guesses.size(); ++way)
-                if (coder_.code(models[way], here == guesses[way])) break;
-            u64 place = 0;
-            if (way < guesses.size()) {
-                place = guesses[way];
-            } else {
-                const u64 difference = unzigzag(seek_[std::min<u32>(last_gap, 2)].code(coder_, zigzag(here - guesses[0])));
-                place = guesses[0] + difference;
-            }
-            const u64 size = size_[way < 5 ? way != 0 : 2].code(coder_, b.size - 1ULL) + 1;
-            if (place > old_size || size > old_size - place || size > new_size - start) throw Malformed("a block reaches outside a file");
-            if constexpr (!kEncode) blocks_.push_back({static_cast<u32>(start), static_cast<u32>(place), static_cast<u32>(size)});
-            literals_ += gap;
-            to = start + size;
-            from = place + size;
-            const u64 difference = place - start;
-            u32 k = 0;
-            while (k < 3 && ways[k] != difference) ++k;
-            for (; k; --k) ways[k] = ways[k - 1];
-            ways[0] = difference;
-            last_way = way;
-            last_gap = gap_class;
-        }
-        literals_ += new_size - to;
-        if (account_) {
-            account_->count[Account::kBlocks] = count;
-            account_->count[Account::kLiterals] = literals_;
-        }
     }
 
     // --- the plan: which parts of the file come first, because tables follow from them -------------------------------
@@ -574,67 +472,31 @@ class Session {
         return static_cast<u32>(place_section_) & 63;
     }
 
-    // --- references ----------------------------------------------------------------------------------------------------
-
     void reference_value(const Run& r, u64 skip, const Reference& reference, Output& out) {
-        const Kind kind = reference.kind;
-        const u64 place = new_space_->address_of(r.offset + skip);
-        const u64 old_place = reference.kind <= kRipRelative || kind == kUnwind || kind == kUnwindBack ? old_space_->address_of(reference.offset) : 0;
-        u64 base = 0;
-        if (kind == kBranch || kind == kRipRelative || kind == kUnwind || kind == kUnwindBack) base = place + (reference.base - old_place);
-        else if (kind == kJumpTable || kind == kIndex24 || kind == kStringIndex || kind == kExtent) base = (*map_)(reference.base).address;
-        const Prediction p = kind == kExtent ? map_->end(reference.target) : (*map_)(reference.target);
-        u64 value = p.address;
-        if (kind == kUnwindBack) value = base - value;
-        else if (kind == kIndex24) value = (value - base) / 24;
-        else if (kind != kWord64 && kind != kWord32 && kind != kSlot) value -= base;
-        if (reference.size == 4) value &= 0xFFFFFFFFU;
-        u64 actual = value;
-        if constexpr (kEncode) actual = reference.size == 8 ? load<u64>(truth_.data + r.offset + skip) : load<u32>(truth_.data + r.offset + skip);
-        const u64 before = account_ ? coder_.spent() : 0;
-        u32& history = history_[kind];
-        const bool wrong = coder_.code(wrong_[kind][p.certainty][history & 7][global_history_ & 1], actual != value, 1000);
-        history = history << 1 | static_cast<u32>(wrong);
-        global_history_ = global_history_ << 1 | static_cast<u32>(wrong);
-        if (wrong) {
-            const u64 error = correction(kind, actual - value, reference.size);
-            actual = value + error;
-            if (reference.size == 4) actual &= 0xFFFFFFFFU;
-            if (kind != kExtent) {
-                const u64 step = kind == kUnwindBack ? 0 - error : kind == kIndex24 ? error * 24 : error;
-                map_->correct(reference.target, p.address + step);
-            }
-        } else if (p.certainty == kGuessed && kind != kExtent) {
-            map_->confirm(reference.target, p.address);
+        u64 actual = 0;
+        if constexpr (kEncode) {
+            const u8* const at = truth_.data + r.offset + skip;
+            actual = reference.size == 8 ? load<u64>(at) : load<u32>(at);
         }
+        const u64 before = account_ ? coder_.spent() : 0;
+        const bool wrong = references_.code(coder_, reference, r.offset + skip, *old_space_, *new_space_, *map_, *targets_, actual);
         if (account_) {
-            ++account_->seen[kind];
-            account_->wrong[kind] += wrong;
+            ++account_->seen[reference.kind];
+            account_->wrong[reference.kind] += wrong;
             const u64 spent = coder_.spent() - before;
-            account_->kind_bits[kind] += spent;
+            account_->kind_bits[reference.kind] += spent;
             account_->bits[wrong ? Account::kCorrections : Account::kReferences] += spent;
             note(Account::kReference, r.offset + skip, spent, wrong);
             ++account_->count[wrong ? Account::kCorrections : Account::kReferences];
         }
-        if (kind <= kRipRelative) targets_->saw(kind == kBranch, base + actual);
+        u8 bytes[8];
+        store<u64>(bytes, actual);
         if (out.room() < 8) {
-            u8 bytes[8];
-            store<u64>(bytes, actual);
             out.write(bytes, reference.size);
         } else {
-            if (reference.size == 8) store<u64>(out.at(), actual);
-            else store<u32>(out.at(), static_cast<u32>(actual));
+            std::memcpy(out.at(), bytes, 8);
             out.commit(reference.size);
         }
-    }
-
-    u64 correction(Kind kind, u64 error, u32 size) {
-        if (size == 4) error = static_cast<u64>(static_cast<i64>(static_cast<i32>(error)));
-        u64& last = last_error_[kind];
-        if (coder_.code(same_error_[kind], error == last)) return last;
-        error = unzigzag(error_[kind].code(coder_, zigzag(error)));
-        last = error;
-        return error;
     }
 
     // --- tables ---------------------------------------------------------------------------------------------------------
@@ -642,7 +504,10 @@ class Session {
     void write_table(int table, Output& out) {
         const Span span = new_image_.tables[table];
         if (table == kRela) {
-            timed(Account::kRelocations, [&] { relocations(span, out); });
+            u64 outcomes = 0;
+            const View truth = kEncode ? View{truth_.data + span.begin, span.size()} : View{};
+            timed(Account::kRelocations, [&] { relocations_.code(coder_, old_, old_image_, *map_, truth, span.size(), out, outcomes); });
+            if (account_) account_->count[Account::kRelocations] = outcomes;
             return;
         }
         std::vector<u8> bytes;
@@ -662,100 +527,6 @@ class Session {
             bytes = build_symbol_hash(shape, symbols, strings, span.size());
         }
         out.write(bytes.data(), bytes.size());
-    }
-
-    static Relocation relocation(const u8* at) { return {load<u64>(at), load<u64>(at + 8), load<u64>(at + 16)}; }
-
-    // .rela.dyn: every old entry through the map, the relative ones in their new order, and what that gets wrong.
-    void relocations(Span span, Output& out) {
-        const Span was = old_image_.tables[kRela];
-        const u8* const entries = old_.data + was.begin;
-        const u64 old_count = was.size() / 24;
-        u64 relative = 0;
-        while (relative < old_count && static_cast<u32>(relocation(entries + 24 * relative).info) == 8) ++relative;
-        std::vector<u32> order(old_count);
-        {
-            std::vector<u64> places(relative);
-            for (u64 i = 0; i < relative; ++i) places[i] = (*map_)(relocation(entries + 24 * i).place).address;
-            for (u64 i = 0; i < old_count; ++i) order[i] = static_cast<u32>(i);
-            std::sort(order.begin(), order.begin() + static_cast<i64>(relative), [&](u32 a, u32 b) { return places[a] != places[b] ? places[a] < places[b] : a < b; });
-        }
-        const int symbols = old_image_.find(".dynsym");
-        u64 next = 0;
-        u32 history = 0;
-        Relocation last{0, 8, 0};
-        for (u64 at = span.begin; at < span.end; at += 24) {
-            Relocation truth{};
-            if constexpr (kEncode) truth = relocation(truth_.data + at);
-            Relocation now{};
-            while (true) {
-                // Still predicted: the next old entry.
-                Relocation guess{};
-                u32 certainty = 3;
-                u64 addend = 0;
-                if (next < old_count) {
-                    const Relocation o = relocation(entries + 24 * order[next]);
-                    const Prediction place = (*map_)(o.place);
-                    guess = {place.address, o.info, o.addend};
-                    certainty = place.certainty == kCertain ? 0 : 1;
-                    if (o.info >> 32 && symbols >= 0) {
-                        const u64 table = old_image_.sections[static_cast<u64>(symbols)].virtual_address;
-                        const u64 symbol = (*map_)(table + 24 * (o.info >> 32)).address, start = (*map_)(table).address;
-                        guess.info = static_cast<u32>(o.info) | ((symbol - start) / 24) << 32;
-                    }
-                    if (static_cast<u32>(o.info) == 8) {
-                        const Prediction target = (*map_)(o.addend);
-                        guess.addend = target.address;
-                        if (target.certainty != kCertain) certainty = certainty ? 3 : 2;
-                        addend = o.addend;
-                    }
-                }
-                enum { kAsGuessed, kOtherAddend, kSkip, kNew };
-                u32 what = kNew;
-                if constexpr (kEncode) {
-                    if (next < old_count && truth.place == guess.place && truth.info == guess.info) what = truth.addend == guess.addend ? kAsGuessed : kOtherAddend;
-                    else if (next < old_count && guess.place < truth.place && (static_cast<u32>(truth.info) == 8) == (order[next] < relative)) what = kSkip;
-                    else if (next < old_count && order[next] >= relative && skips(entries, order, next, old_count, truth, symbols)) what = kSkip;
-                    else if (next < old_count && order[next] < relative && static_cast<u32>(truth.info) != 8) what = kSkip;
-                }
-                if (next < old_count) {
-                    Bit* const models = relocation_[certainty][history & 7];
-                    what = coder_.code(models[0], what != kAsGuessed, 1000) ? 1 + (coder_.code(models[1], what != kOtherAddend) ? 1 + coder_.code(models[2], what == kNew) : 0) : kAsGuessed;
-                }
-                history = history << 1 | (what != kAsGuessed);
-                if (account_) ++account_->count[Account::kRelocations];
-                if (what == kNew) {
-                    now.place = last.place + unzigzag(place_.code(coder_, zigzag(truth.place - last.place)));
-                    now.info = last.info + unzigzag(info_.code(coder_, zigzag(truth.info - last.info)));
-                    now.addend = last.addend + unzigzag(addend_[0].code(coder_, zigzag(truth.addend - last.addend)));
-                    break;
-                }
-                ++next;
-                if (what == kSkip) continue;
-                now = guess;
-                if (what == kOtherAddend) {
-                    now.addend = guess.addend + unzigzag(addend_[1].code(coder_, zigzag(truth.addend - guess.addend)));
-                    if (static_cast<u32>(guess.info) == 8) map_->correct(addend, now.addend);
-                }
-                break;
-            }
-            u8 bytes[24];
-            store<u64>(bytes, now.place);
-            store<u64>(bytes + 8, now.info);
-            store<u64>(bytes + 16, now.addend);
-            out.write(bytes, 24);
-            last = now;
-        }
-    }
-
-    // Encoding: whether one of the next old entries is the true one, so that those before it go.
-    bool skips(const u8* entries, const std::vector<u32>& order, u64 next, u64 count, const Relocation& truth, int symbols) const {
-        (void)symbols;
-        for (u64 k = next + 1; k < count && k < next + 64; ++k) {
-            const Relocation o = relocation(entries + 24 * order[k]);
-            if ((*map_)(o.place).address == truth.place) return true;
-        }
-        return false;
     }
 
     static constexpr u64 kMostHoisted = 32ULL << 20;
@@ -794,18 +565,12 @@ class Session {
     u64 place_section_ = 0;
 
     LayoutModel layout_;
-    Number block_count_, change_count_;
-    std::array<Number, 3> gaps_{}, seek_{}, size_{};
-    Bit way_[6][3][5]{};
+    BlockListModel block_list_;
+    Number change_count_;
     Number change_gap_;
-    Bit wrong_[kKinds][3][8][2]{};
-    Bit same_error_[kKinds]{};
-    std::array<Number, kKinds> error_{};
-    std::array<u64, kKinds> last_error_{};
-    std::array<u32, kKinds> history_{};
-    u32 global_history_ = 0;
-    Number shape_, place_, info_, addend_[2];
-    Bit relocation_[4][8][3]{};
+    ReferenceModel references_;
+    Number shape_;
+    RelocationModel relocations_;
 };
 
 template <bool kEncode>
