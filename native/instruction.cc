@@ -73,9 +73,98 @@ u16 vector_flags(int map, u8 opcode) {
     return kBad;
 }
 
+// The common shapes, a byte each: whether a ModRM follows, how many immediate bytes, and which of them are a field.
+enum : u8 { kFastModRm = 1, kFastSlow = 2, kFastRel = 4, kFastImm32 = 8 };  // above: immediate bytes << 4
+using FastTable = std::array<u8, 256>;
+
+constexpr FastTable fast(const Table& table, bool first) {
+    FastTable t{};
+    for (int i = 0; i < 256; ++i) {
+        const u16 f = table[i];
+        u8 v = f & kM ? kFastModRm : 0;
+        const int size = (f & kI8 ? 1 : 0) + (f & kRel8 ? 1 : 0) + (f & (kRel | kIz) ? 4 : 0);
+        v |= static_cast<u8>(size << 4);
+        if (f & kRel) v |= kFastRel;
+        if (f & kIz) v |= kFastImm32;
+        if (f & (kBad | kPre | kIw | kAm)) v = kFastSlow;
+        t[i] = v;
+    }
+    if (first) {
+        for (int i : {0x0f, 0xc4, 0xc5, 0x62, 0xf6, 0xf7}) t[i] = kFastSlow;
+        for (int i = 0xb8; i < 0xc0; ++i) t[i] = kFastSlow;  // REX.W makes their immediate 8 bytes
+        for (int i = 0x40; i < 0x50; ++i) t[i] = kFastSlow;
+    } else {
+        t[0x38] = t[0x3a] = kFastSlow;
+    }
+    return t;
+}
+
+// Of a ModRM byte: displacement bytes, and what is special.
+enum : u8 { kHasSib = 8, kIsRip = 16, kIsAbsolute = 32 };
+constexpr FastTable modrm() {
+    FastTable t{};
+    for (int m = 0; m < 256; ++m) {
+        const int mod = m >> 6, rm = m & 7;
+        u8 v = mod == 1 ? 1 : mod == 2 ? 4 | kIsAbsolute : 0;
+        if (mod == 0 && rm == 5) v = 4 | kIsRip;
+        if (mod != 3 && rm == 4) v |= kHasSib;
+        t[m] = v;
+    }
+    return t;
+}
+
+constexpr FastTable kFastOne = fast(kOne, true);
+constexpr FastTable kFastTwo = fast(kTwo, false);
+constexpr FastTable kMemory = modrm();
+constexpr int kEnough = 20;  // no fast instruction has more bytes
+
+Instruction decode_slowly(const u8* at, const u8* end);
+
 }  // namespace
 
 Instruction decode_instruction(const u8* const at, const u8* const end) {
+    if (end - at < kEnough) return decode_slowly(at, end);
+    const u8* q = at;
+    if ((*q & 0xf0) == 0x40) ++q;
+    u8 op = *q;
+    u8 f = kFastOne[op];
+    const bool two = op == 0x0f;
+    if (two) {
+        op = *++q;
+        f = kFastTwo[op];
+    }
+    if (f & kFastSlow) return decode_slowly(at, end);
+    ++q;
+    Instruction r;
+    r.opcode = op;
+    if (f & kFastModRm) {
+        const u8 m = *q++;
+        const u8 x = kMemory[m];
+        int displacement = x & 7;
+        u8 absolute = x & kIsAbsolute;
+        if (x & kHasSib) {
+            const u8 s = *q++;
+            const bool bare = m < 0x40 && (s & 7) == 5;
+            displacement = bare ? 4 : displacement;
+            absolute |= bare;
+            r.table_load = !two && op == 0x63 && (s >> 6) == 2;
+        }
+        const u8 place = static_cast<u8>(q - at);
+        r.rip = x & kIsRip ? place : 0;
+        r.lea_rip = (x & kIsRip) && op == 0x8d && !two;
+        r.absolute = absolute ? place : 0;
+        q += displacement;
+    }
+    const u8 place = static_cast<u8>(q - at);
+    r.relative = f & kFastRel ? place : 0;
+    r.immediate = f & kFastImm32 ? static_cast<u8>(place + (f >> 4) - 4) : 0;
+    r.length = static_cast<u8>(place + (f >> 4));
+    return r;
+}
+
+namespace {
+
+Instruction decode_slowly(const u8* const at, const u8* const end) {
     Instruction r;
     const u8* q = at;
     bool narrow = false, wide = false;
@@ -163,6 +252,8 @@ Instruction decode_instruction(const u8* const at, const u8* const end) {
     r.lea_rip = lea;
     return r;
 }
+
+}  // namespace
 
 Progress progress_of(const u8* const bytes, const int count) {
     Progress r;
