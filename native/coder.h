@@ -32,7 +32,6 @@ class Coder {
     // Encoding: nothing. Decoding: the coded bytes.
     explicit Coder(View input = {}) : input_(input) {
         if constexpr (!kEncode) {
-            if (input.size && input.data[input.size - 1] == 0) throw Malformed("zeros follow the end of the patch");
             for (int i = 0; i < 4; ++i) code_ = code_ << 8 | next();
         }
     }
@@ -59,9 +58,11 @@ class Coder {
             } else {
                 code_ -= bound;
                 range_ -= bound;
+                low_ = static_cast<u32>(low_ + bound);
             }
             while (range_ < (1U << 24)) {
                 code_ = code_ << 8 | next();
+                low_ = static_cast<u32>(low_ << 8);
                 range_ <<= 8;
                 ++shifted_;
             }
@@ -82,28 +83,32 @@ class Coder {
 
     // Ends the code: the shortest bytes that decode to what was coded, without trailing zeros.
     std::vector<u8> finish() {
-        // Of the values in [low, low + range), the one with most trailing zero bits.
-        for (int k = 31; k >= 0; --k) {
-            const u64 mask = (1ULL << k) - 1;
-            const u64 value = (low_ + mask) & ~mask;
-            if (value < low_ + range_) {
-                low_ = value;
-                break;
-            }
-        }
+        low_ = last_value();
         for (int i = 0; i < 5; ++i) shift();
         for (int i = 0; i < kMostTrimmed && !out_.empty() && out_.back() == 0; ++i) out_.pop_back();
-        // A last byte of 0 would be a second spelling; what follows the chosen bytes says nothing.
-        if (!out_.empty() && out_.back() == 0) out_.push_back(1);
         return std::move(out_);
     }
 
-    // Decoding: whether every byte was used; reading past the end gives zeros, which `finish` leaves out.
-    bool used_all() const { return position_ >= input_.size; }
+    // Decoding: whether the code ends as `finish` ends it: with the value that it chooses, and without its zeros.
+    bool ends_well() const {
+        const u64 value = last_value();
+        u64 size = 4 + shifted_;
+        for (int i = 0; i < kMostTrimmed && !(value >> (8 * i) & 255); ++i) --size;
+        return low_ + code_ == value && input_.size == size;
+    }
     // What was coded so far in 1/65536 bits, for the account that `inspect` gives: log2 of the range's shrinking.
     u64 spent() const { return shifted_ * 8 * 65536 - log2_of(range_); }
 
   private:
+    // Of the values in [low, low + range), the one with most trailing zero bits.
+    u64 last_value() const {
+        for (int k = 31; k > 0; --k) {
+            const u64 mask = (1ULL << k) - 1;
+            const u64 value = (low_ + mask) & ~mask;
+            if (value < low_ + range_) return value;
+        }
+        return low_;
+    }
     u8 next() {
         if (position_ < input_.size) return input_.data[position_++];
         if (++past_ > kMostPast) throw Malformed("the patch ends too early");

@@ -86,7 +86,7 @@ class Session {
         out.flush();
         if constexpr (!kEncode) {
             if (changes_left_) throw Malformed("changed bytes are left over");
-            if (!coder_.used_all()) throw Malformed("bytes follow the end of the patch");
+            if (!coder_.ends_well()) throw Malformed("the patch does not end where its code does");
         }
     }
 

@@ -31,13 +31,11 @@ class Bit:
 class Coder:
     """The decoder's side; it reads zeros past the end, a few."""
 
-    __slots__ = ("_code", "_data", "_past", "_position", "_range")
+    __slots__ = ("_code", "_data", "_low", "_past", "_position", "_range", "_shifted")
 
     def __init__(self, data: bytes) -> None:
-        if data and data[-1] == 0:
-            raise PatchError("cannot apply the patch: zeros follow its end")
         self._data = data
-        self._position = self._past = 0
+        self._position = self._past = self._low = self._shifted = 0
         self._range = MASK32
         self._code = 0
         for _ in range(4):
@@ -52,7 +50,10 @@ class Coder:
         else:
             self._code -= bound
             self._range -= bound
+            self._low = self._low + bound & MASK32
         while self._range < 1 << 24:
+            self._low = self._low << 8 & MASK32
+            self._shifted += 1
             self._code = (self._code << 8 | self._next()) & MASK32
             self._range = self._range << 8 & MASK32
         return bit
@@ -62,8 +63,18 @@ class Coder:
         model.learn(bit, limit)
         return bit
 
-    def used_all(self) -> bool:
-        return self._position >= len(self._data)
+    def ends_well(self) -> bool:
+        """Whether the code ends with the value that encoders choose, and without its zero bytes."""
+        value, low = self._low, self._low
+        for k in range(31, 0, -1):
+            candidate = low + (1 << k) - 1 >> k << k
+            if candidate < low + self._range:
+                value = candidate
+                break
+        zeros = 0
+        while zeros < 4 and not value >> 8 * zeros & 255:
+            zeros += 1
+        return low + self._code == value and len(self._data) == 4 + self._shifted - zeros
 
     def _next(self) -> int:
         if self._position < len(self._data):

@@ -102,8 +102,8 @@ class _Walk:
             self._walk(at, self.new_size)
         if self.changes_left:
             raise PatchError("cannot apply the patch: changed bytes are left over")
-        if not self.coder.used_all():
-            raise PatchError("cannot apply the patch: bytes follow its end")
+        if not self.coder.ends_well():
+            raise PatchError("cannot apply the patch: it does not end where its code does")
         return bytes(whole)
 
     # --- parts that come first, because tables follow from them
