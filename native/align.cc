@@ -6,7 +6,7 @@ namespace suture {
 namespace {
 
 // Scores in fifths of a byte, about: what an equal byte saves, a changed one costs, and a block costs.
-constexpr i32 kEqual = 2, kChanged = -5, kOpen = 16;
+constexpr i32 kEqual = 2, kChanged = -2, kOpen = 20;
 constexpr u64 kMargin = 256;          // old bytes looked at beyond the gap's own
 constexpr u64 kMostNew = 4096;        // new bytes aligned at a time
 constexpr u64 kMostOld = 8192;        // old bytes that they are aligned with
