@@ -16,7 +16,7 @@ class BlockListModel {
     template <class C>
     u64 code(C& coder, std::vector<Block>& blocks, u64 old_size, u64 new_size) {
         const u64 count = count_.code(coder, blocks.size());
-        if (count > new_size) throw Malformed("more blocks than bytes");
+        if (count > new_size || count > kMostBlocks) throw Malformed("too many blocks");
         if constexpr (!C::kEncoding) blocks.reserve(std::min<u64>(count, 1U << 16));
         u64 to = 0, from = 0;  // ends of the block before
         u32 last_way = 0, last_gap = 0;

@@ -60,7 +60,7 @@ std::vector<u8> encode(View old, View now, Account* account) {
         session.blocks() = align_gaps(a, b, match_streams(a, b));
         u64 literals = b.size();
         for (const Block& block : session.blocks()) literals -= block.size;
-        if (literals > kMostLiterals) return {};
+        if (literals > kMostLiterals || session.blocks().size() > kMostBlocks) return {};
     }
     session.run([](const u8*, u64) {});
     std::vector<u8> code = session.finish();

@@ -12,6 +12,9 @@ struct Block {
     u32 to = 0, from = 0, size = 0;
 };
 
+// More are malformed, and no encoder's: a bound on memory that real releases stay far below.
+constexpr u64 kMostBlocks = 1ULL << 20;
+
 enum Certainty : u8 { kCertain, kGuessed, kLearnt };
 
 struct Prediction {

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from suture.core.errors import PatchError
 from suture.delta.reference.coder import MASK64, Bit, Coder, Number
 from suture.delta.reference.map import Block
+
+_MOST_BLOCKS: Final = 1 << 20
 
 
 def read_blocks(coder: Coder, old_size: int, new_size: int) -> tuple[list[Block], int]:
     """The block list, and how many bytes lie outside of blocks."""
     count = Number().decode(coder)
-    if count > new_size:
-        raise PatchError("cannot apply the patch: more blocks than bytes")
+    if count > min(new_size, _MOST_BLOCKS):
+        raise PatchError("cannot apply the patch: too many blocks")
     gaps, sizes, seeks = ([Number() for _ in range(3)] for _ in range(3))
     ways: dict[tuple[int, int, int], Bit] = {}
     recent = [0, 0, 0, 0]
