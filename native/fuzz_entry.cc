@@ -1,6 +1,6 @@
 // libFuzzer's entry: any old file and any payload end in new bytes or Malformed, under sanitizers, in bounded time.
 // Input: two bytes new size / 4, two bytes old size, then the old file, then the payload.
-//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined native/fuzz_entry.cc native/{apply,finder,image,instruction,layout,map,tables}.cc
+//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined native/fuzz_entry.cc native/{apply,cursor,finder,image,instruction,layout,map,tables}.cc
 #include "engine.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
