@@ -1,8 +1,9 @@
 """The delta engine: old bytes and new bytes to a patch, old bytes and a patch to new bytes. Pure (spec/delta.md).
 
-The door: `encode`, `apply`, `inspect` for whole deltas; `payload_of`, `apply_payload`, `engine_name`, `encode_solid`
-and `solid_chunks` for the container, which keeps sizes itself. Nothing below it is for other rooms. It never opens a
-file, never reads a clock, never holds a whole output, and never judges whose bytes they are: digests are in the layer.
+The door: `encode`, `apply`, `inspect`, `explain` for whole deltas; `payload_of`, `apply_payload`, `engine_name`,
+`encode_solid` and `solid_chunks` for the container, which keeps sizes itself. Nothing below it is for other rooms. It
+never opens a file, never reads a clock, never holds a whole output, and never judges whose bytes they are: digests are
+in the signed layer.
 """
 
 from suture.delta.buffers import Buffer, view_of
@@ -15,9 +16,11 @@ from suture.delta.codec import (
     encode,
     engine_name,
     engine_names,
+    explain,
     inspect,
     payload_of,
 )
+from suture.delta.executable import Share
 from suture.delta.solid import SMALLEST_PREFIX_BYTES, SOLID_NEW_BYTES, SOLID_OLD_BYTES, encode_solid, solid_chunks
 
 __all__ = [
@@ -28,12 +31,14 @@ __all__ = [
     "Buffer",
     "PatchInfo",
     "Payload",
+    "Share",
     "apply",
     "apply_payload",
     "encode",
     "encode_solid",
     "engine_name",
     "engine_names",
+    "explain",
     "inspect",
     "payload_of",
     "solid_chunks",

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from suture.core.errors import InputError, PatchError
-from suture.core.limits import MAXIMUM_FILE_BYTES
+from suture.core.limits import MAXIMUM_FILE_BYTES, MIB
+from suture.delta import executable
 from suture.delta.buffers import Buffer, Output, view_of
 from suture.delta.engines import ENGINES, Engine, engine_of
+from suture.delta.executable import Share
 
 MAGIC: Final = b"SUTD"
 FORMAT_VERSION: Final = 1
@@ -21,6 +23,11 @@ _HEADER: Final = struct.Struct("<4sBBHQQ")
 DEFAULT_EFFORT: Final = 19
 """Zstandard's compression level; publishers pay once, every device gains. 1 … 22."""
 _EFFORTS: Final = range(1, 23)
+_TRIAL_FROM_BYTES: Final = 4 * MIB
+"""New files larger than this are first tried at a low level: level 19 takes minutes for what cannot win."""
+_TRIAL_EFFORT: Final = 1
+_TRIAL_HOPELESS: Final = 4
+"""A trial this many times larger than the best so far is not tried again: level 19 gains a half at most, not more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +67,11 @@ def encode(old: Buffer, new: Buffer, *, effort: int = DEFAULT_EFFORT) -> bytes:
         if max(len(old_view), len(new_view)) > MAXIMUM_FILE_BYTES:
             raise InputError(f"cannot make a patch: a file is larger than {MAXIMUM_FILE_BYTES:,} bytes")
         best: bytes | None = None
-        for engine in ENGINES:
+        for engine in _order(len(new_view)):
+            if best is not None and _is_hopeless(engine, old_view, new_view, effort, len(best)):
+                continue
             candidate = _candidate(engine, old_view, new_view, effort)
-            if candidate is not None and (best is None or len(candidate) < len(best)):
+            if candidate is not None and (best is None or _rank(candidate) < _rank(best)):
                 best = candidate
             if engine.name == "copy" and best is not None:
                 break  # nothing is smaller than an empty payload
@@ -142,6 +151,50 @@ def apply_payload(engine: int, old: Buffer, payload: Buffer, out: Output, *, new
 def engine_name(engine: int) -> str:
     """What people see of an engine's number; its digits where this version does not know it."""
     return next((known.name for known in ENGINES if known.number == engine), str(engine))
+
+
+def explain(old: Buffer, patch: Buffer) -> tuple[Share, ...]:
+    """Where the bytes of a patch of the executable-aware engine go; nothing for another engine's.
+
+    Args:
+        old: the old file's bytes, as for `apply`: without them a patch says nothing.
+        patch: what `encode` gave.
+
+    Raises:
+        PatchError: as `apply`.
+    """
+    with view_of(patch) as patch_view, view_of(old) as old_view:
+        info, engine = _read_header(patch_view)
+        if engine.name != "executable":
+            return ()
+        if info.old_size != len(old_view):
+            raise PatchError(
+                f"cannot explain the patch: it reads a file of {info.old_size:,} bytes, not {len(old_view):,}"
+            )
+        with patch_view[_HEADER.size :] as payload:
+            return executable.explain(old_view, payload, info.new_size)
+
+
+def _order(new_size: int) -> tuple[Engine, ...]:
+    """By number; for large files what is quick and mostly wins comes first, so that the rest can be judged by it."""
+    if new_size <= _TRIAL_FROM_BYTES:
+        return ENGINES
+    return tuple(sorted(ENGINES, key=lambda engine: (engine.name not in ("copy", "executable"), engine.number)))
+
+
+def _rank(patch: bytes) -> tuple[int, int]:
+    """Smaller first; of equal sizes the lower engine number."""
+    return len(patch), patch[5]
+
+
+def _is_hopeless(engine: Engine, old: memoryview, new: memoryview, effort: int, best: int) -> bool:
+    """Whether a cheap trial says that the engine's real work is in vain."""
+    if len(new) <= _TRIAL_FROM_BYTES or not engine.name.startswith("zstd") or effort <= _TRIAL_EFFORT:
+        return False
+    if not engine.reads_old and best * _TRIAL_HOPELESS * 8 < len(new):
+        return True  # without the old file not even an eighth is in reach for what is executable or compressed
+    trial = engine.encode(old, new, _TRIAL_EFFORT)
+    return trial is None or len(trial) > best * _TRIAL_HOPELESS
 
 
 def _candidate(engine: Engine, old: memoryview, new: memoryview, effort: int) -> bytes | None:

@@ -1,7 +1,6 @@
 """The registry of engines: each one's number on the wire, its name, and whether it reads the old file.
 
-A number, once released, decodes for ever (spec/delta.md §2). The executable-aware engine of the next format step
-takes the next free number and lives beside `suture.delta.zstandard`, its inner loops behind `suture.delta.kernel`.
+A number, once released, decodes for ever (spec/delta.md §2).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from suture.core.errors import PatchError
-from suture.delta import identical, zstandard
+from suture.delta import executable, identical, zstandard
 from suture.delta.buffers import Output
 
 Encoder = Callable[[memoryview, memoryview, int], bytes | None]
@@ -42,6 +41,7 @@ ENGINES: Final[tuple[Engine, ...]] = (
     Engine(1, "copy", True, identical.encode, identical.apply),
     Engine(2, "zstd", False, zstandard.encode_whole, zstandard.apply_whole),
     Engine(3, "zstd-from", True, zstandard.encode_from, zstandard.apply_from),
+    Engine(4, "executable", True, executable.encode, executable.apply),
 )
 """In the order of their numbers; of two payloads of one size the lower number wins, so builds are deterministic."""
 
