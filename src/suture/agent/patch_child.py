@@ -17,6 +17,7 @@ import msgspec
 
 from suture.adapters.confinement import Limits, confine
 from suture.core.errors import PatchError, SutureError
+from suture.delta import self_test
 from suture.improvement.apply import apply_patch
 from suture.improvement.layer import Layer
 from suture.improvement.tree import FileEntry
@@ -106,6 +107,7 @@ def serve(wire: Wire) -> None:
     if patch_descriptor is None:
         raise PatchError("cannot apply the patch: it was not handed over")
     patch = _mapped(patch_descriptor)
+    self_test()  # loads the native kernel while a path can still be opened
     confined = confine(Limits(task.memory_bytes, task.file_bytes, task.cpu_seconds))
 
     def ask(message: Asked) -> int:

@@ -21,6 +21,7 @@ from suture.delta.codec import (
     payload_of,
 )
 from suture.delta.executable import Share
+from suture.delta.kernel import self_test
 from suture.delta.solid import SMALLEST_PREFIX_BYTES, SOLID_NEW_BYTES, SOLID_OLD_BYTES, encode_solid, solid_chunks
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "explain",
     "inspect",
     "payload_of",
+    "self_test",
     "solid_chunks",
     "view_of",
 ]
